@@ -1,0 +1,38 @@
+# The commands of this repository. On a fresh Debian machine with Rust 1.95, Node 20 and Python 3.11 each one installs
+# what it needs.
+.PHONY: demo test check bench build fmt clean
+
+# The fast inner loop.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo xtask tidy
+	cargo test --workspace --lib --bins
+
+# Everything, as CI runs it.
+test:
+	scripts/setup.sh test
+	scripts/test.sh
+
+# The platform with the examples: shows each answering and one hostile guest contained, then stays up.
+# ONCE=1 ends after the scenes.
+demo:
+	scripts/setup.sh build
+	cargo build --release --package fermion
+	scripts/demo.sh
+
+# Side by side with a native server and whatever peers are installed.
+bench:
+	scripts/setup.sh bench
+	cargo build --release --package fermion
+	scripts/bench.sh
+
+build:
+	cargo build --release --package fermion
+
+fmt:
+	cargo fmt --all
+
+clean:
+	cargo clean
+	rm -rf guests/target .fermion

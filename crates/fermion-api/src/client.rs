@@ -1,0 +1,154 @@
+//! The client of the admin API: one connection pool to one loopback address, the token on every request, every wait
+//! and every answer bounded.
+
+mod logs;
+mod transport;
+
+use std::path::Path;
+
+use fermion_model::{AppName, Digest, Namespace};
+use http::{Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX};
+use crate::{
+    AppList, AppView, DeployRequest, DeployResult, Error, ReleaseList, ReleaseView, RollbackRequest, Status,
+    paths,
+};
+
+pub use logs::LogLines;
+use transport::{Call, Transport};
+
+/// Talks to one `fermion up`. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    transport: Transport,
+}
+
+impl Client {
+    /// `address` is `http://127.0.0.1:7070` or `127.0.0.1:7070`. Connects at the first request.
+    /// Errors: `Address`, `NotLoopback`, `Token`.
+    pub fn new(address: &str, token: &str) -> Result<Self, Error> {
+        Ok(Self {
+            transport: Transport::new(address, token)?,
+        })
+    }
+
+    /// Whether anything answers there; needs no valid token.
+    pub async fn health(&self) -> Result<(), Error> {
+        self.transport.text(Call::get(paths::HEALTH)).await.map(drop)
+    }
+
+    /// The whole platform at a glance.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.get(paths::STATUS).await
+    }
+
+    /// Metrics as Prometheus text.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        self.transport.text(Call::get(paths::METRICS)).await
+    }
+
+    /// The apps of one namespace.
+    pub async fn apps(&self, namespace: &Namespace) -> Result<Vec<AppView>, Error> {
+        self.get::<AppList>(&paths::apps(namespace))
+            .await
+            .map(|list| list.apps)
+    }
+
+    /// The releases of one app, newest first.
+    pub async fn releases(&self, namespace: &Namespace, app: &AppName) -> Result<Vec<ReleaseView>, Error> {
+        let path = paths::of_app(paths::RELEASES, namespace, app);
+        self.get::<ReleaseList>(&path).await.map(|list| list.releases)
+    }
+
+    /// Makes a release and waits until it serves.
+    pub async fn deploy(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        request: &DeployRequest,
+    ) -> Result<DeployResult, Error> {
+        self.post(&paths::of_app(paths::RELEASES, namespace, app), request)
+            .await
+    }
+
+    /// Goes back to an earlier release and waits until it serves.
+    pub async fn rollback(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        request: &RollbackRequest,
+    ) -> Result<DeployResult, Error> {
+        self.post(&paths::of_app(paths::ROLLBACK, namespace, app), request)
+            .await
+    }
+
+    /// Whether the store has the blob.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let path = paths::blob(digest);
+        let call = Call {
+            method: &Method::HEAD,
+            path: &path,
+            wait_max: ANSWER_WAIT_MAX,
+        };
+        let response = self.transport.send(call, transport::empty()).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.transport.refusal(call, response).await),
+        }
+    }
+
+    /// Streams a file into the store. The server checks the digest: `DIGEST_MISMATCH` if the file is something else.
+    pub async fn put_blob(&self, digest: &Digest, file: &Path) -> Result<(), Error> {
+        let (body, bytes) = transport::file(file).await?;
+        let path = paths::blob(digest);
+        let call = Call {
+            method: &Method::PUT,
+            path: &path,
+            wait_max: BLOB_WAIT_MAX,
+        };
+        self.transport.upload(call, bytes, body).await.map(drop)
+    }
+
+    /// What the app's components wrote: the last `tail` lines, then, if `follow`, each new one until dropped.
+    pub async fn logs(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        tail: usize,
+        follow: bool,
+    ) -> Result<LogLines, Error> {
+        let path = format!(
+            "{}?follow={follow}&tail={tail}",
+            paths::of_app(paths::LOGS, namespace, app)
+        );
+        let call = Call::get(&path);
+        let response = self.transport.send(call, transport::empty()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.transport.refusal(call, response).await);
+        }
+        Ok(LogLines::new(
+            self.transport.address().to_owned(),
+            response.into_body(),
+        ))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.transport.json(Call::get(path), transport::empty()).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Error> {
+        let body = serde_json::to_vec(request).map_err(|error| Error::Request {
+            doing: format!("POST {path}"),
+            what: error.to_string(),
+        })?;
+        let call = Call {
+            method: &Method::POST,
+            path,
+            wait_max: DEPLOY_ANSWER_WAIT_MAX,
+        };
+        self.transport.json(call, transport::full(body)).await
+    }
+}

@@ -1,0 +1,21 @@
+//! The admin API, version 1: the JSON types both sides share, the paths, the OpenAPI document, and the client that
+//! the command line uses. Requests refuse fields they do not know, by name; answers may grow fields, so the client
+//! ignores those it does not know.
+//! Refuses to do: anything on the server's side, and sending the token anywhere but to this machine.
+
+mod client;
+mod error;
+pub mod limits;
+mod openapi;
+pub mod paths;
+mod problem;
+mod types;
+
+pub use client::{Client, LogLines};
+pub use error::Error;
+pub use openapi::openapi;
+pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
+pub use types::{
+    AppList, AppView, DeployRequest, DeployResult, LogLine, NodeView, Reason, RefTag, Refs, ReleaseList,
+    ReleaseState, ReleaseView, RollbackRequest, Route, Status, Step,
+};

@@ -1,0 +1,37 @@
+//! The paths of the API, once: the server routes by the templates, the client fills them in.
+
+use fermion_model::{AppName, Digest, Namespace};
+
+/// GET: is the process there. The only path without a token.
+pub const HEALTH: &str = "/healthz";
+/// GET: Prometheus text.
+pub const METRICS: &str = "/metrics";
+/// GET: [`crate::Status`].
+pub const STATUS: &str = "/api/v1/status";
+/// GET: [`crate::AppList`].
+pub const APPS: &str = "/api/v1/namespaces/{namespace}/apps";
+/// GET: [`crate::ReleaseList`]; POST [`crate::DeployRequest`]: [`crate::DeployResult`].
+pub const RELEASES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/releases";
+/// POST [`crate::RollbackRequest`]: [`crate::DeployResult`].
+pub const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollback";
+/// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
+pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
+/// HEAD: is it there; PUT: the bytes.
+pub const BLOB: &str = "/api/v1/blobs/{digest}";
+
+/// [`APPS`] of one namespace.
+pub fn apps(namespace: &Namespace) -> String {
+    APPS.replace("{namespace}", namespace.as_str())
+}
+
+/// One of the templates that name an app, filled in.
+pub fn of_app(template: &str, namespace: &Namespace, app: &AppName) -> String {
+    template
+        .replace("{namespace}", namespace.as_str())
+        .replace("{app}", app.as_str())
+}
+
+/// [`BLOB`] of one digest.
+pub fn blob(digest: &Digest) -> String {
+    BLOB.replace("{digest}", &digest.to_string())
+}

@@ -1,0 +1,277 @@
+//! What requests and answers hold. Names, digests and release numbers are those of the model; everything else is
+//! the API's own, so that neither a stored document nor the model can change the wire by accident.
+
+use std::collections::BTreeMap;
+
+use fermion_model::{AppName, Digest, Namespace, PackageName, ReleaseNumber};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where requests for an app come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Exact host without port, lower case; any host when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "shop.example.com")]
+    pub host: Option<String>,
+    /// `/*`, `/tax/*` (prefix) or `/tax` (exact).
+    #[schema(example = "/tax/*")]
+    pub path: String,
+    /// Accepted methods, upper case; every method when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// True if the matched prefix is taken off the path before the component sees it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip_prefix: bool,
+}
+
+impl From<Route> for fermion_model::release::Route {
+    fn from(route: Route) -> Self {
+        let Route {
+            host,
+            path,
+            methods,
+            strip_prefix,
+        } = route;
+        Self {
+            host,
+            path,
+            methods,
+            strip_prefix,
+        }
+    }
+}
+
+impl From<fermion_model::release::Route> for Route {
+    fn from(route: fermion_model::release::Route) -> Self {
+        let fermion_model::release::Route {
+            host,
+            path,
+            methods,
+            strip_prefix,
+        } = route;
+        Self {
+            host,
+            path,
+            methods,
+            strip_prefix,
+        }
+    }
+}
+
+/// The names that a package's blobs go by: its version, and the tags its signatures are found under. They are set
+/// before the package is checked; a tag whose blob is missing is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refs {
+    /// The package's repository name.
+    #[schema(value_type = String, example = "acme/checkout-tax")]
+    pub name: PackageName,
+    /// Tags, the version's last.
+    pub tags: Vec<RefTag>,
+}
+
+/// One tag and the blob it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefTag {
+    /// The tag.
+    #[schema(example = "1.4.0")]
+    pub tag: String,
+    /// What it names.
+    #[schema(value_type = String, example = "sha256:1f0c...")]
+    pub digest: Digest,
+}
+
+/// Makes a release of a package whose blobs have been uploaded, and waits until it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// The package's manifest digest.
+    #[schema(value_type = String, example = "sha256:1f0c...")]
+    pub digest: Digest,
+    /// Tags to set first; none if they are set already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refs: Option<Refs>,
+    /// Where the app is routed.
+    pub routes: Vec<Route>,
+    /// Values for exactly the config keys that the package asks for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
+    /// Refuse with `RELEASE_CHANGED` unless this release is the active one now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub expected: Option<ReleaseNumber>,
+}
+
+/// Routes an app to an earlier release, and waits until it serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Which; the newest good one before the active release when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub to: Option<ReleaseNumber>,
+}
+
+/// How a deploy or a rollback went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeployResult {
+    /// The release that was asked for.
+    pub release: ReleaseView,
+    /// False if the active release was already the same package, routes and config, and nothing was made.
+    pub created: bool,
+    /// The release that was active before.
+    #[schema(value_type = Option<u32>)]
+    pub previous: Option<ReleaseNumber>,
+    /// The release that serves now.
+    #[schema(value_type = Option<u32>)]
+    pub serving: Option<ReleaseNumber>,
+    /// What making it ready took, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// `verify`, `compile`, `seal`, `warm`, `route`, ...
+    pub name: String,
+    /// Microseconds.
+    pub micros: u64,
+}
+
+/// A stable code with words for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reason {
+    /// Stable, upper case.
+    pub code: String,
+    /// What failed, where and why, and what to do next.
+    pub message: String,
+}
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseState {
+    /// The one the app is meant to run.
+    Active,
+    /// Another one took its place; it can be rolled back to.
+    Superseded,
+    /// It could not be made ready.
+    Failed,
+}
+
+/// One release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseView {
+    /// Counts up per app.
+    #[schema(value_type = u32)]
+    pub number: ReleaseNumber,
+    /// The package's name.
+    #[schema(value_type = String)]
+    pub package: PackageName,
+    /// The package's version.
+    #[schema(value_type = String)]
+    pub version: semver::Version,
+    /// The package's manifest digest.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// Where it is routed when it serves.
+    pub routes: Vec<Route>,
+    /// Seconds since the Unix epoch.
+    pub created_at: u64,
+    /// Who made it.
+    pub created_by: String,
+    /// What became of it.
+    pub state: ReleaseState,
+    /// True if it serves requests now.
+    pub current: bool,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Reason>,
+}
+
+/// Every release that is kept of one app, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseList {
+    /// The releases.
+    pub releases: Vec<ReleaseView>,
+}
+
+/// One app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppView {
+    /// The tenant.
+    #[schema(value_type = String)]
+    pub namespace: Namespace,
+    /// The app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// The release it is meant to run; none if no release was ever good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ReleaseView>,
+    /// The release that serves now.
+    #[schema(value_type = Option<u32>)]
+    pub serving: Option<ReleaseNumber>,
+    /// The newest release number given out.
+    #[schema(value_type = u32)]
+    pub latest: ReleaseNumber,
+    /// What is wrong with it on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Reason>,
+    /// What the last change took on the node.
+    pub steps: Vec<Step>,
+    /// Seconds since the Unix epoch of the last deploy, rollback or automatic return.
+    pub changed_at: u64,
+    /// Who made that change; `fermion` for an automatic return.
+    pub changed_by: String,
+}
+
+/// The apps of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppList {
+    /// The apps, by name.
+    pub apps: Vec<AppView>,
+}
+
+/// The node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name; `local` in the one-process mode.
+    pub name: String,
+    /// The generation of its assignment.
+    pub assigned: u64,
+    /// The generation it has dealt with.
+    pub generation: u64,
+}
+
+/// The whole platform at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The version of fermion that answers.
+    pub version: String,
+    /// The node.
+    pub node: NodeView,
+    /// Every app of every namespace.
+    pub apps: Vec<AppView>,
+}
+
+/// One line that a component wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// The tenant.
+    pub namespace: String,
+    /// The app.
+    pub app: String,
+    /// The release that wrote it.
+    pub release: u32,
+    /// The request it was written in: 32 hex digits, the trace id.
+    pub request_id: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The text.
+    pub line: String,
+}

@@ -1,0 +1,212 @@
+//! The control plane's shared state, and reading what is on the bus.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fermion_bus::{Bus, Entry, Error as BusError};
+use fermion_model::assignment::{ASSIGNMENT_SCHEMA, Assignment, NodeStatus};
+use fermion_model::release::RELEASE_SCHEMA;
+use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
+use fermion_package::Store;
+use fermion_telemetry::LogHub;
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::documents::{APP_SCHEMA, APPS, AppDocument, app_key, assignment_key, release_key, status_key};
+use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, UPLOADS_MAX};
+use crate::plan::{KnownApp, State};
+use crate::{AdminToken, Error, Verifier};
+
+/// The wall clock, passed in.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// What the control plane is told.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where the admin API listens; loopback only.
+    pub listen: SocketAddr,
+    /// The node's name on the bus: `local` in the one-process mode.
+    pub node: String,
+    /// The version of fermion that `status` reports.
+    pub version: String,
+    /// How long a deploy waits for the node; `fermion_api::limits::DEPLOY_WAIT_MAX` outside tests.
+    pub deploy_wait_max: Duration,
+}
+
+/// What the control plane is made of.
+pub struct ControlParts {
+    /// Where everything is kept.
+    pub bus: Bus,
+    /// Where uploaded blobs go.
+    pub store: Store,
+    /// The check of a package; [`crate::verifier`] outside tests.
+    pub verifier: Verifier,
+    /// What components write.
+    pub logs: LogHub,
+    /// Renders the metrics as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// What callers must have.
+    pub token: AdminToken,
+    /// The rest.
+    pub config: ControlConfig,
+}
+
+/// The control plane of one process. Clones share it.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) parts: ControlParts,
+    /// Held by whoever decides and writes: checks against other apps and the write they justify are one step.
+    pub(crate) intent: Mutex<()>,
+    pub(crate) deploys: Semaphore,
+    pub(crate) checks: Semaphore,
+    pub(crate) uploads: Semaphore,
+    pub(crate) followers: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control")
+            .field("config", &self.shared.parts.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Refuses an address that is not loopback. Does nothing yet: see [`Control::bind`].
+    pub fn new(parts: ControlParts) -> Result<Self, Error> {
+        let address = parts.config.listen;
+        if !address.ip().is_loopback() {
+            return Err(Error::NotLoopback { address });
+        }
+        let shared = Shared {
+            parts,
+            intent: Mutex::new(()),
+            deploys: Semaphore::new(DEPLOYS_MAX),
+            checks: Semaphore::new(CHECKS_MAX),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.shared.parts.bus
+    }
+
+    pub(crate) fn config(&self) -> &ControlConfig {
+        &self.shared.parts.config
+    }
+
+    /// Seconds since the Unix epoch.
+    pub(crate) fn now(&self) -> u64 {
+        let since = (self.shared.parts.clock)().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+
+    /// Everything on the bus that decisions need. What cannot be read is logged and named, and stops nothing else.
+    pub(crate) async fn read_state(&self) -> Result<State, Error> {
+        let mut state = State::default();
+        let assignment = self
+            .bus()
+            .get_json::<Assignment>(&assignment_key(&self.config().node))
+            .await?;
+        if let Some((revision, assignment)) = assignment {
+            let key = assignment_key(&self.config().node);
+            check_schema(&key, assignment.schema, ASSIGNMENT_SCHEMA)?;
+            state.assignment_revision = Some(revision);
+            state.assignment = assignment;
+        }
+        state.status = self.read_status().await?;
+        for entry in self.bus().list(APPS).await? {
+            let name = entry.key.trim_start_matches(APPS).to_owned();
+            match self.read_known(&entry).await {
+                Ok(known) => drop(state.apps.insert(name, known)),
+                Err(error @ (Error::Schema { .. } | Error::Bus(BusError::Decode { .. }))) => {
+                    tracing::error!(app = name, %error, "an app's document cannot be read; it is left as it is");
+                    state.unreadable.insert(name);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(state)
+    }
+
+    pub(crate) async fn read_status(&self) -> Result<NodeStatus, Error> {
+        let key = status_key(&self.config().node);
+        let Some((_, status)) = self.bus().get_json::<NodeStatus>(&key).await? else {
+            return Ok(NodeStatus::default());
+        };
+        check_schema(&key, status.schema, ASSIGNMENT_SCHEMA)?;
+        Ok(status)
+    }
+
+    pub(crate) async fn read_app(&self, namespace: &Namespace, app: &AppName) -> Result<KnownApp, Error> {
+        let key = app_key(namespace, app);
+        let Some(document) = self.bus().get(&key).await? else {
+            return Err(Error::NoSuchApp {
+                namespace: namespace.clone(),
+                app: app.clone(),
+            });
+        };
+        self.read_known(&Entry {
+            key,
+            revision: document.revision,
+            bytes: document.bytes,
+        })
+        .await
+    }
+
+    async fn read_known(&self, entry: &Entry) -> Result<KnownApp, Error> {
+        let document: AppDocument = entry.json()?;
+        check_schema(&entry.key, document.schema, APP_SCHEMA)?;
+        let mut releases = BTreeMap::new();
+        for number in document.held() {
+            if let Some(release) = self
+                .read_release(&document.namespace, &document.app, number)
+                .await?
+            {
+                releases.insert(number, release);
+            }
+        }
+        Ok(KnownApp {
+            revision: Some(entry.revision),
+            document,
+            releases,
+        })
+    }
+
+    /// None if there is no such release.
+    pub(crate) async fn read_release(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        number: ReleaseNumber,
+    ) -> Result<Option<Release>, Error> {
+        let key = release_key(namespace, app, number);
+        let Some((_, release)) = self.bus().get_json::<Release>(&key).await? else {
+            return Ok(None);
+        };
+        check_schema(&key, release.schema, RELEASE_SCHEMA)?;
+        Ok(Some(release))
+    }
+}
+
+pub(crate) fn check_schema(key: &str, found: u32, known: u32) -> Result<(), Error> {
+    if found == known {
+        return Ok(());
+    }
+    Err(Error::Schema {
+        key: key.to_owned(),
+        found,
+        known,
+    })
+}

@@ -1,0 +1,230 @@
+//! Everything the control plane can refuse or fail at. What a caller sees of each is decided in `problem`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fermion_model::assignment::Problem as NodeProblem;
+use fermion_model::{AppName, NameError, Namespace, ReleaseNumber};
+
+/// Why control did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The admin API would be reachable from elsewhere.
+    #[error(
+        "the admin API cannot listen on {address}: it has no TLS yet, so it listens on loopback only \
+         (127.0.0.1 or [::1]); reach it from elsewhere through a tunnel"
+    )]
+    NotLoopback {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The address is taken or not ours.
+    #[error("the admin API cannot listen on {address}: {source}; choose another address with --admin")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token file cannot be read or made.
+    #[error("cannot {doing} the admin token {}: {source}", path.display())]
+    TokenFile {
+        /// The operation.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token file is not one to trust.
+    #[error("the admin token {} {what}", path.display())]
+    TokenUnfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: &'static str,
+    },
+    /// A namespace or app name that breaks its rule.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// The request's JSON, a digest, or a parameter is wrong.
+    #[error("{what}")]
+    Request {
+        /// What, where, and what is expected.
+        what: String,
+    },
+    /// No `application/json`.
+    #[error("the request's content-type is not application/json")]
+    ContentType,
+    /// The body is larger than it may be.
+    #[error("the request body is larger than {bytes_max} bytes")]
+    BodyTooLarge {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// The body came too slowly or not whole.
+    #[error("the request body did not arrive: {why}")]
+    BodyLost {
+        /// How.
+        why: &'static str,
+    },
+    /// No token or a wrong one.
+    #[error(
+        "the admin API needs the token in admin.token of the data directory, as `Authorization: Bearer TOKEN`"
+    )]
+    Unauthenticated {
+        /// True if there was one.
+        given: bool,
+    },
+    /// The `Host` header is not this machine: a web page resolved its own name to loopback.
+    #[error("the admin API answers to localhost, 127.0.0.1 and [::1] only, not to the host of this request")]
+    Host,
+    /// No such path.
+    #[error("there is nothing at this path; the admin API begins at /api/v1")]
+    NoSuchPath,
+    /// The path is there and the method is not.
+    #[error("this path does not take this method")]
+    NoSuchMethod,
+    /// The blob is not in the store.
+    #[error("the store does not have this blob")]
+    NoSuchBlob,
+    /// No such app.
+    #[error("there is no app {app} in namespace {namespace}; `fermion status` lists them")]
+    NoSuchApp {
+        /// The tenant.
+        namespace: Namespace,
+        /// The app.
+        app: AppName,
+    },
+    /// No such release, or none to go back to.
+    #[error("{app} has no release {what}; `fermion releases {app}` lists them")]
+    NoSuchRelease {
+        /// The app.
+        app: AppName,
+        /// `r7`, or which one was looked for.
+        what: String,
+    },
+    /// A route that cannot be served.
+    #[error("the route {path:?} {why}")]
+    Route {
+        /// Its path, shortened.
+        path: String,
+        /// The rule.
+        why: String,
+    },
+    /// Two apps want the same requests.
+    #[error("the route {route} of {app} is already taken by {other}; change one of them")]
+    RouteCollision {
+        /// `host/path` and methods.
+        route: String,
+        /// `namespace/app` of the one deployed.
+        app: String,
+        /// `namespace/app` of the one that has it.
+        other: String,
+    },
+    /// Config and package do not fit.
+    #[error("{what}")]
+    Config {
+        /// Which keys.
+        what: String,
+    },
+    /// The app's active release is not the one the caller saw.
+    #[error("the active release of {app} is {}, not {expected}; look again and decide anew", number_text(*active))]
+    ReleaseChanged {
+        /// The app.
+        app: AppName,
+        /// What the caller expected.
+        expected: ReleaseNumber,
+        /// What it is.
+        active: Option<ReleaseNumber>,
+    },
+    /// Another deploy or rollback took over before this one was ready.
+    #[error("{number} of {app} was replaced by {} before it served", number_text(*active))]
+    Superseded {
+        /// The app.
+        app: AppName,
+        /// The release asked for.
+        number: ReleaseNumber,
+        /// What is active now.
+        active: Option<ReleaseNumber>,
+    },
+    /// The release could not be made ready.
+    #[error("{number} of {app} failed: {} ({})", problem.message, serving_text(*serving))]
+    ReleaseFailed {
+        /// The app.
+        app: AppName,
+        /// The release.
+        number: ReleaseNumber,
+        /// The node's words.
+        problem: NodeProblem,
+        /// What the app went back to.
+        serving: Option<ReleaseNumber>,
+    },
+    /// The node did not report in time; the intent stands.
+    #[error(
+        "{number} of {app} is stored, and is not ready after {} s; it goes on: see `fermion status`", waited.as_secs()
+    )]
+    NotYetReady {
+        /// The app.
+        app: AppName,
+        /// The release.
+        number: ReleaseNumber,
+        /// The bound.
+        waited: Duration,
+    },
+    /// The package is refused, or the store failed.
+    #[error("{0}")]
+    Package(#[from] fermion_package::Error),
+    /// Everything the node must run no longer fits into its assignment.
+    #[error(
+        "the node's assignment has no room for this release; remove apps, or shorten their routes and config"
+    )]
+    AssignmentFull,
+    /// Too much at once.
+    #[error("too many {what} at once; try again shortly")]
+    Busy {
+        /// Of what.
+        what: &'static str,
+    },
+    /// The bus failed.
+    #[error("{0}")]
+    Bus(#[from] fermion_bus::Error),
+    /// A stored document is not what this version reads.
+    #[error(
+        "the document {key} has schema {found}, this fermion knows {known}; use the fermion that wrote it"
+    )]
+    Schema {
+        /// The key.
+        key: String,
+        /// What it says.
+        found: u32,
+        /// What this build knows.
+        known: u32,
+    },
+    /// The app's own documents are damaged or of a later version.
+    #[error("the stored state of {app} cannot be read")]
+    Unreadable {
+        /// `namespace/app`.
+        app: String,
+    },
+    /// A blocking step died: a bug, or the process is stopping.
+    #[error("the step {doing:?} was stopped")]
+    Stopped {
+        /// The step.
+        doing: &'static str,
+    },
+}
+
+fn number_text(number: Option<ReleaseNumber>) -> String {
+    number.map_or_else(|| "none".to_owned(), |number| number.to_string())
+}
+
+fn serving_text(number: Option<ReleaseNumber>) -> String {
+    match number {
+        Some(number) => format!("{number} keeps serving"),
+        None => "no earlier release is there to serve".to_owned(),
+    }
+}

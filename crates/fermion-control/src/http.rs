@@ -1,0 +1,158 @@
+//! The admin API over HTTP: routes, and what each handler reads from its request. Decisions are elsewhere.
+
+mod answer;
+mod blobs;
+mod guard;
+mod logs;
+mod server;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, head, post};
+use fermion_api::limits::JSON_BYTES_MAX;
+use fermion_api::{AppList, DeployRequest, ReleaseList, RollbackRequest, paths};
+use fermion_model::{AppName, Namespace};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::BODY_WAIT_MAX;
+use crate::{Control, Error};
+use answer::{Answer, json};
+
+pub use server::Bound;
+
+/// Whoever has the token; there is one.
+const OPERATOR: &str = "operator";
+
+/// What handlers share.
+#[derive(Clone)]
+struct Api {
+    control: Control,
+    /// Ends followed logs.
+    shutdown: CancellationToken,
+}
+
+impl Control {
+    /// The admin API. Every path but the health check needs the token; every request needs a `Host` of this machine.
+    /// Followed logs end when `shutdown` is cancelled.
+    pub fn router(&self, shutdown: CancellationToken) -> Router {
+        let api = Api {
+            control: self.clone(),
+            shutdown,
+        };
+        let guarded = Router::new()
+            .route(paths::METRICS, get(metrics))
+            .route(paths::STATUS, get(status))
+            .route(paths::APPS, get(apps))
+            .route(paths::RELEASES, get(releases).post(deploy))
+            .route(paths::ROLLBACK, post(rollback))
+            .route(paths::LOGS, get(logs::logs))
+            .route(paths::BLOB, head(blobs::has).put(blobs::put))
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(no_such_method)
+            .layer(from_fn_with_state(api.clone(), guard::authenticate));
+        Router::new()
+            .route(paths::HEALTH, get(health))
+            .merge(guarded)
+            .layer(from_fn(guard::check_host))
+            .with_state(api)
+    }
+}
+
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+async fn no_such_path() -> Answer {
+    Err(Error::NoSuchPath.into())
+}
+
+async fn no_such_method() -> Answer {
+    Err(Error::NoSuchMethod.into())
+}
+
+async fn metrics(State(api): State<Api>) -> Answer {
+    let text = (api.control.shared.parts.metrics)();
+    let mut response = Response::new(text.into());
+    let media = HeaderValue::from_static(fermion_telemetry::Telemetry::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    Ok(response)
+}
+
+async fn status(State(api): State<Api>) -> Answer {
+    json(&api.control.status().await?)
+}
+
+async fn apps(State(api): State<Api>, Path(namespace): Path<String>) -> Answer {
+    json(&AppList {
+        apps: api.control.apps(&parse_namespace(&namespace)?).await?,
+    })
+}
+
+async fn releases(State(api): State<Api>, Path(names): Path<(String, String)>) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    json(&ReleaseList {
+        releases: api.control.releases(&namespace, &app).await?,
+    })
+}
+
+async fn deploy(State(api): State<Api>, Path(names): Path<(String, String)>, request: Request) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    let request: DeployRequest = read_json(request).await?;
+    json(&api.control.deploy(&namespace, &app, request, OPERATOR).await?)
+}
+
+async fn rollback(State(api): State<Api>, Path(names): Path<(String, String)>, request: Request) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    let request: RollbackRequest = read_json(request).await?;
+    json(&api.control.rollback(&namespace, &app, request, OPERATOR).await?)
+}
+
+fn parse_namespace(text: &str) -> Result<Namespace, Error> {
+    Ok(text.parse::<Namespace>()?)
+}
+
+fn parse_names((namespace, app): &(String, String)) -> Result<(Namespace, AppName), Error> {
+    Ok((parse_namespace(namespace)?, app.parse::<AppName>()?))
+}
+
+/// A JSON body of bounded size that arrives in time. The media type is asked for because no web page can send it
+/// unasked.
+async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Error> {
+    let media = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media = media
+        .and_then(|media| media.split(|&byte| byte == b';').next())
+        .map(<[u8]>::trim_ascii);
+    if !media.is_some_and(|media| media.eq_ignore_ascii_case(b"application/json")) {
+        return Err(Error::ContentType);
+    }
+    let too_large = || Error::BodyTooLarge {
+        bytes_max: JSON_BYTES_MAX as u64,
+    };
+    if request.body().size_hint().lower() > JSON_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let body = Limited::new(request.into_body(), JSON_BYTES_MAX).collect();
+    let body = tokio::time::timeout(BODY_WAIT_MAX, body)
+        .await
+        .map_err(|_| Error::BodyLost { why: "too slow" })?;
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Error::BodyTooLarge {
+                bytes_max: JSON_BYTES_MAX as u64,
+            }
+        } else {
+            Error::BodyLost {
+                why: "the connection ended before it",
+            }
+        }
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| Error::Request {
+        what: format!("the request body is not what is expected: {error}"),
+    })
+}

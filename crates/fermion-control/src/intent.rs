@@ -1,0 +1,348 @@
+//! What operators want: a new release, or an earlier one. Each is checked, stored in one commit together with the
+//! app's new state, and only then acted on, by the reconciler.
+
+mod checks;
+
+use std::collections::BTreeMap;
+
+use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest};
+use fermion_bus::{Expect, Op};
+use fermion_model::release::{RELEASE_SCHEMA, Route};
+use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
+
+use crate::claims::check_routes;
+use crate::documents::{AppDocument, Change, ChangeKind, release_key, releases_prefix};
+use crate::limits::{CHECK_WAIT_MAX, CONFLICT_TRIES_MAX, RELEASES_KEPT_MAX};
+use crate::plan::{KnownApp, State};
+use crate::verified::PackageFacts;
+use crate::view::{release_view, serving, steps};
+use crate::{Control, Error};
+use checks::{check_claims, check_config, check_room, checked_refs};
+
+/// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
+const PRUNED_MAX: usize = 8;
+
+/// A recorded intent.
+struct Intent {
+    number: ReleaseNumber,
+    previous: Option<ReleaseNumber>,
+    created: bool,
+}
+
+impl Control {
+    /// Makes a release of a package in the store, and waits until it serves. The same package, routes and config as
+    /// the active release make no new one. `by` is recorded. If the release fails, the app is back on the last good
+    /// one when this returns `ReleaseFailed`.
+    pub async fn deploy(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        request: DeployRequest,
+        by: &str,
+    ) -> Result<DeployResult, Error> {
+        let _slot = self
+            .shared
+            .deploys
+            .try_acquire()
+            .map_err(|_| Error::Busy { what: "deploys" })?;
+        let DeployRequest {
+            digest,
+            refs,
+            routes,
+            config,
+            expected,
+        } = request;
+        let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
+        check_routes(&routes)?;
+        let facts = self.check_package(digest, refs).await?;
+        check_config(&config, &facts.config)?;
+        let release = Release {
+            schema: RELEASE_SCHEMA,
+            namespace: namespace.clone(),
+            app: app.clone(),
+            // Given out below, under the lock.
+            number: ReleaseNumber(0),
+            package: facts.name,
+            version: facts.version,
+            digest,
+            routes,
+            config,
+            created_at: self.now(),
+            created_by: by.to_owned(),
+        };
+        let intent = self
+            .record(|state| self.record_deploy(state, &release, expected))
+            .await?;
+        self.finish(namespace, app, intent).await
+    }
+
+    /// Routes the app to an earlier release, and waits until it serves.
+    pub async fn rollback(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        request: RollbackRequest,
+        by: &str,
+    ) -> Result<DeployResult, Error> {
+        let _slot = self
+            .shared
+            .deploys
+            .try_acquire()
+            .map_err(|_| Error::Busy { what: "deploys" })?;
+        let intent = self
+            .record(|state| self.record_rollback(state, namespace, app, request.to, by))
+            .await?;
+        self.finish(namespace, app, intent).await
+    }
+
+    /// Reads, decides and commits under the lock; again if something changed underneath.
+    async fn record<F>(&self, decide: impl Fn(State) -> F) -> Result<Intent, Error>
+    where
+        F: Future<Output = Result<Intent, Error>>,
+    {
+        let _intent = self.shared.intent.lock().await;
+        for _ in 0..CONFLICT_TRIES_MAX {
+            match decide(self.read_state().await?).await {
+                Err(Error::Bus(error)) if error.is_conflict() => {}
+                decided => return decided,
+            }
+        }
+        Err(Error::Busy {
+            what: "changes to this app",
+        })
+    }
+
+    async fn record_deploy(
+        &self,
+        state: State,
+        release: &Release,
+        expected: Option<ReleaseNumber>,
+    ) -> Result<Intent, Error> {
+        let name = format!("{}/{}", release.namespace, release.app);
+        let change = Change {
+            at: release.created_at,
+            by: release.created_by.clone(),
+            kind: ChangeKind::Deploy,
+        };
+        let mut known = known_or_new(&state, &name, release, &change)?;
+        let previous = known.document.active;
+        if expected.is_some_and(|expected| previous != Some(expected)) {
+            let expected = expected.unwrap_or(ReleaseNumber(0));
+            return Err(Error::ReleaseChanged {
+                app: release.app.clone(),
+                expected,
+                active: previous,
+            });
+        }
+        if let Some(number) =
+            previous.filter(|number| known.releases.get(number).is_some_and(|r| same(r, release)))
+        {
+            return Ok(Intent {
+                number,
+                previous,
+                created: false,
+            });
+        }
+        check_claims(&state, &name, &release.routes)?;
+        let number = ReleaseNumber(known.document.latest.0.saturating_add(1));
+        let release = Release {
+            number,
+            ..release.clone()
+        };
+        known.document.latest = number;
+        known.document.activate(number, change);
+        known.releases.insert(number, release.clone());
+        let mut ops = vec![Op::put_json(
+            release_key(&release.namespace, &release.app, number),
+            &release,
+            Expect::Absent,
+        )?];
+        ops.extend(self.prune(&mut known.document).await?);
+        ops.push(Op::put_json(
+            known.document.key(),
+            &known.document,
+            Expect::unchanged(known.revision),
+        )?);
+        check_room(state, name, known)?;
+        self.bus().commit(ops).await?;
+        Ok(Intent {
+            number,
+            previous,
+            created: true,
+        })
+    }
+
+    async fn record_rollback(
+        &self,
+        state: State,
+        namespace: &Namespace,
+        app: &AppName,
+        to: Option<ReleaseNumber>,
+        by: &str,
+    ) -> Result<Intent, Error> {
+        let mut known = self.read_app(namespace, app).await?;
+        let previous = known.document.active;
+        let number = match to {
+            Some(number) => number,
+            None => self.newest_before(&known.document).await?,
+        };
+        let Some(release) = self.read_release(namespace, app, number).await? else {
+            return Err(Error::NoSuchRelease {
+                app: app.clone(),
+                what: number.to_string(),
+            });
+        };
+        if previous == Some(number) {
+            return Ok(Intent {
+                number,
+                previous,
+                created: false,
+            });
+        }
+        check_claims(&state, &known.document.name(), &release.routes)?;
+        let change = Change {
+            at: self.now(),
+            by: by.to_owned(),
+            kind: ChangeKind::Rollback,
+        };
+        known.document.activate(number, change);
+        let op = Op::put_json(
+            known.document.key(),
+            &known.document,
+            Expect::unchanged(known.revision),
+        )?;
+        known.releases.insert(number, release);
+        check_room(state, known.document.name(), known)?;
+        self.bus().commit(vec![op]).await?;
+        Ok(Intent {
+            number,
+            previous,
+            created: false,
+        })
+    }
+
+    /// The newest release before the active one that has not failed.
+    async fn newest_before(&self, document: &AppDocument) -> Result<ReleaseNumber, Error> {
+        let numbers = self.kept_numbers(document).await?;
+        let before = |number: &ReleaseNumber| document.active.is_none_or(|active| *number < active);
+        let newest = numbers
+            .into_iter()
+            .filter(before)
+            .filter(|&number| document.problem_of(number).is_none())
+            .max();
+        newest.ok_or_else(|| {
+            let what = match document.active {
+                Some(active) => format!("before {active} to go back to"),
+                None => "to go back to".to_owned(),
+            };
+            Error::NoSuchRelease {
+                app: document.app.clone(),
+                what,
+            }
+        })
+    }
+
+    async fn kept_numbers(&self, document: &AppDocument) -> Result<Vec<ReleaseNumber>, Error> {
+        let prefix = releases_prefix(&document.namespace, &document.app);
+        let entries = self.bus().list(&prefix).await?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.key.strip_prefix(&prefix)?.parse().ok())
+            .collect())
+    }
+
+    /// The removal of releases that are too old to keep and not in use.
+    async fn prune(&self, document: &mut AppDocument) -> Result<Vec<Op>, Error> {
+        let kept = u32::try_from(RELEASES_KEPT_MAX).unwrap_or(u32::MAX);
+        let oldest = ReleaseNumber(document.latest.0.saturating_sub(kept));
+        let held = document.held();
+        document.failed.retain(|failed| failed.number > oldest);
+        if oldest.0 == 0 {
+            return Ok(Vec::new());
+        }
+        let mut old = self.kept_numbers(document).await?;
+        old.retain(|number| *number <= oldest && !held.contains(number));
+        old.truncate(PRUNED_MAX);
+        let delete = |number| {
+            let key = release_key(&document.namespace, &document.app, number);
+            Op::Delete {
+                key,
+                expect: Expect::Any,
+            }
+        };
+        Ok(old.into_iter().map(delete).collect())
+    }
+
+    /// Sets the tags, then verifies the package, off the reactor and a few at a time.
+    async fn check_package(&self, digest: Digest, refs: Option<Refs>) -> Result<PackageFacts, Error> {
+        let refs = refs.map(|refs| checked_refs(refs, digest)).transpose()?;
+        let turn = tokio::time::timeout(CHECK_WAIT_MAX, self.shared.checks.acquire()).await;
+        let _turn = turn
+            .map_err(|_| Error::Busy {
+                what: "packages to check",
+            })?
+            .map_err(|_| Error::Stopped {
+                doing: "check a package",
+            })?;
+        let (store, verifier) = (
+            self.shared.parts.store.clone(),
+            self.shared.parts.verifier.clone(),
+        );
+        let check = move || {
+            if let Some(refs) = refs {
+                fermion_package::import_refs(&store, &refs)?;
+            }
+            verifier(&digest)
+        };
+        let checked = tokio::task::spawn_blocking(check).await;
+        Ok(checked.map_err(|_| Error::Stopped {
+            doing: "check a package",
+        })??)
+    }
+
+    async fn finish(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        intent: Intent,
+    ) -> Result<DeployResult, Error> {
+        self.wait_until_it_serves(namespace, app, intent.number).await?;
+        let known = self.read_app(namespace, app).await?;
+        let status = self.read_status().await?;
+        let report = status
+            .apps
+            .get(&known.document.name())
+            .filter(|report| report.wanted == intent.number);
+        let release = self.read_release(namespace, app, intent.number).await?;
+        let release = release.ok_or_else(|| Error::NoSuchRelease {
+            app: app.clone(),
+            what: intent.number.to_string(),
+        })?;
+        Ok(DeployResult {
+            release: release_view(&release, &known.document, report),
+            created: intent.created,
+            previous: intent.previous,
+            serving: serving(report),
+            steps: report.map(steps).unwrap_or_default(),
+        })
+    }
+}
+
+fn known_or_new(state: &State, name: &str, release: &Release, change: &Change) -> Result<KnownApp, Error> {
+    if state.unreadable.contains(name) {
+        return Err(Error::Unreadable { app: name.to_owned() });
+    }
+    let fresh = || {
+        let document = AppDocument::new(release.namespace.clone(), release.app.clone(), change.clone());
+        KnownApp {
+            revision: None,
+            document,
+            releases: BTreeMap::new(),
+        }
+    };
+    Ok(state.apps.get(name).cloned().unwrap_or_else(fresh))
+}
+
+fn same(active: &Release, wanted: &Release) -> bool {
+    active.digest == wanted.digest && active.routes == wanted.routes && active.config == wanted.config
+}

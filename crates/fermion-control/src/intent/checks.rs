@@ -1,0 +1,76 @@
+//! What an intent must fulfil before it is recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fermion_api::Refs;
+use fermion_api::limits::{CONFIG_BYTES_MAX, CONFIG_KEYS_MAX, REF_TAGS_MAX};
+use fermion_bus::limits::VALUE_BYTES_MAX;
+use fermion_model::Digest;
+use fermion_model::release::Route;
+
+use crate::Error;
+use crate::claims::route_text;
+use crate::plan::{KnownApp, State};
+
+/// Room in an assignment beside its apps: braces, schema, generation.
+const ASSIGNMENT_FRAME_BYTES: usize = 1024;
+
+pub(super) fn check_claims(state: &State, name: &str, routes: &[Route]) -> Result<(), Error> {
+    match state.claims().collision(name, routes) {
+        None => Ok(()),
+        Some((route, other)) => Err(Error::RouteCollision {
+            route: route_text(route),
+            app: name.to_owned(),
+            other: other.to_owned(),
+        }),
+    }
+}
+
+/// Refuses what would make the node's assignment too large to store, before it is an intent that cannot be met.
+pub(super) fn check_room(mut state: State, name: String, known: KnownApp) -> Result<(), Error> {
+    state.apps.insert(name, known);
+    let bytes = serde_json::to_vec(&state.assign()).map_or(usize::MAX, |text| text.len());
+    if bytes > VALUE_BYTES_MAX - ASSIGNMENT_FRAME_BYTES {
+        return Err(Error::AssignmentFull);
+    }
+    Ok(())
+}
+
+pub(super) fn checked_refs(refs: Refs, digest: Digest) -> Result<fermion_package::Refs, Error> {
+    if refs.tags.len() > REF_TAGS_MAX {
+        let what = format!(
+            "refs.tags has {} entries, more than {REF_TAGS_MAX}",
+            refs.tags.len()
+        );
+        return Err(Error::Request { what });
+    }
+    let tags = refs.tags.into_iter().map(|tag| (tag.tag, tag.digest)).collect();
+    Ok(fermion_package::Refs {
+        name: refs.name,
+        digest,
+        tags,
+    })
+}
+
+pub(super) fn check_config(config: &BTreeMap<String, String>, asked: &BTreeSet<String>) -> Result<(), Error> {
+    let bytes: usize = config.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let refuse = |what: String| Err(Error::Config { what });
+    if config.len() > CONFIG_KEYS_MAX || bytes > CONFIG_BYTES_MAX {
+        let (keys, max) = (config.len(), CONFIG_BYTES_MAX);
+        return refuse(format!(
+            "config has {keys} keys and {bytes} bytes, more than {CONFIG_KEYS_MAX} keys or {max} bytes"
+        ));
+    }
+    if let Some(key) = asked.iter().find(|key| !config.contains_key(*key)) {
+        return refuse(format!(
+            "the package asks for config {key:?} and the app does not set it: give it a value"
+        ));
+    }
+    if let Some(key) = config.keys().find(|key| !asked.contains(*key)) {
+        return refuse(format!(
+            "the app sets config {key:?} and the package does not ask for it: add it to capabilities.config in \
+             fermion.toml, or remove it"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The bounds of the control plane, each with its unit and reason. Those of the wire are in `fermion_api::limits`.
+
+use std::time::Duration;
+
+/// Connections to the admin API at once: a few people and their followed logs.
+pub const CONNECTIONS_MAX: usize = 128;
+/// How long a request's head may take, and a connection may idle.
+pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Bytes of one request's head.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a JSON body may take as a whole: it comes from this machine.
+pub const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a blob's next bytes may take.
+pub const BLOB_IDLE_MAX: Duration = Duration::from_secs(20);
+/// Blobs arriving at once: they share one disk.
+pub const UPLOADS_MAX: usize = 4;
+/// Pieces of a blob between the connection and the disk, a few tens of KiB each.
+pub const UPLOAD_PIECES_MAX: usize = 8;
+/// Deploys and rollbacks at once, most of them waiting for the node.
+pub const DEPLOYS_MAX: usize = 16;
+/// Packages checked at once: each holds a whole component in memory.
+pub const CHECKS_MAX: usize = 2;
+/// How long a deploy waits for its turn to be checked: a few large packages before it.
+pub const CHECK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Logs followed at once; fewer than connections, so that followers cannot lock operators out.
+pub const FOLLOWERS_MAX: usize = 32;
+/// How often a followed log without lines says so, to notice that nobody reads.
+pub const FOLLOW_BEAT: Duration = Duration::from_secs(15);
+/// How often the reconciler runs without being woken.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// How often a change is tried again because a document changed underneath: other writers are few and quick.
+pub const CONFLICT_TRIES_MAX: usize = 16;
+/// Releases kept per app; older ones go, except those still in use.
+pub const RELEASES_KEPT_MAX: usize = 100;
+/// Good releases remembered per app: the one that serves, and what to fall back to.
+pub const GOOD_RELEASES_MAX: usize = 2;
+/// How long open requests may take after the stop.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long to leave the listener alone after it failed to accept: out of file descriptors, mostly.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const _: () = assert!(FOLLOWERS_MAX + DEPLOYS_MAX + UPLOADS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(RELEASES_KEPT_MAX > GOOD_RELEASES_MAX);

@@ -1,0 +1,107 @@
+//! Waiting for what the reconciler makes of a release. The waiter judges nothing itself: it reads the app's document
+//! and the node's report until they say one way or the other, so a waiter that leaves changes nothing.
+
+use fermion_model::assignment::{AppStatus, Problem};
+use fermion_model::{AppName, Namespace, ReleaseNumber};
+
+use crate::documents::{AppDocument, app_key, status_key};
+use crate::{Control, Error};
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Serves,
+    Failed {
+        problem: Problem,
+        serving: Option<ReleaseNumber>,
+    },
+    /// Something else is active now.
+    Superseded,
+    OnTrial,
+}
+
+/// `report` is the node's on this release. A release that was good before must still be reported: after a restart the
+/// node begins anew, and may find it damaged.
+fn verdict(document: &AppDocument, report: Option<&AppStatus>, number: ReleaseNumber) -> Verdict {
+    if let Some(problem) = document.problem_of(number) {
+        return Verdict::Failed {
+            problem: problem.clone(),
+            serving: document.active,
+        };
+    }
+    if document.active != Some(number) {
+        return Verdict::Superseded;
+    }
+    let Some(report) = report.filter(|_| document.last_good() == Some(number)) else {
+        return Verdict::OnTrial;
+    };
+    match &report.problem {
+        Some(problem) => Verdict::Failed {
+            problem: problem.clone(),
+            serving: report.serving,
+        },
+        None if report.serving == Some(number) => Verdict::Serves,
+        None => Verdict::OnTrial,
+    }
+}
+
+impl Control {
+    /// Waits until the release serves. Errors: `ReleaseFailed`, `Superseded`, `NotYetReady`.
+    pub(crate) async fn wait_until_it_serves(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        number: ReleaseNumber,
+    ) -> Result<(), Error> {
+        let waited = self.config().deploy_wait_max;
+        let settled = tokio::time::timeout(waited, self.settled(namespace, app, number)).await;
+        settled.unwrap_or_else(|_| {
+            Err(Error::NotYetReady {
+                app: app.clone(),
+                number,
+                waited,
+            })
+        })
+    }
+
+    async fn settled(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        number: ReleaseNumber,
+    ) -> Result<(), Error> {
+        let mut documents = self.bus().watch(&app_key(namespace, app));
+        let mut reports = self.bus().watch(&status_key(&self.config().node));
+        loop {
+            let document = self.read_app(namespace, app).await?.document;
+            let status = self.read_status().await?;
+            let report = status
+                .apps
+                .get(&document.name())
+                .filter(|report| report.wanted == number);
+            let app = app.clone();
+            match verdict(&document, report, number) {
+                Verdict::Serves => return Ok(()),
+                Verdict::Failed { problem, serving } => {
+                    return Err(Error::ReleaseFailed {
+                        app,
+                        number,
+                        problem,
+                        serving,
+                    });
+                }
+                Verdict::Superseded => {
+                    return Err(Error::Superseded {
+                        app,
+                        number,
+                        active: document.active,
+                    });
+                }
+                Verdict::OnTrial => {}
+            }
+            tokio::select! {
+                changed = documents.next() => drop(changed?),
+                reported = reports.next() => drop(reported?),
+            }
+        }
+    }
+}

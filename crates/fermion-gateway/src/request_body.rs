@@ -1,0 +1,218 @@
+//! A request's body as the guest reads it: counted, bounded in size and in the time between two reads, and pulled from
+//! the connection only when asked for.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fermion_model::Fault;
+use fermion_model::fault::Failure;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::h1::Upload;
+
+/// The body of one request.
+#[derive(Debug)]
+pub struct RequestBody {
+    source: Source,
+    meter: Option<Arc<BodyMeter>>,
+    bytes_max: u64,
+    idle_max: Option<Duration>,
+    idle: Option<Pin<Box<Sleep>>>,
+    idle_is_running: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Full(Bytes),
+    Upload(UploadHandle),
+    Stream(hyper::body::Incoming),
+}
+
+/// Tells the connection when the guest is done with the body.
+#[derive(Debug)]
+struct UploadHandle(Arc<Upload>);
+
+impl Drop for UploadHandle {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// What the gateway wants to know of a body that the guest reads.
+#[derive(Debug, Default)]
+pub(crate) struct BodyMeter {
+    bytes: AtomicU64,
+    failure: OnceLock<Failure>,
+}
+
+impl BodyMeter {
+    /// Bytes that were read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Why reading ended before the body did.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+}
+
+impl RequestBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::new(Source::Empty, None)
+    }
+
+    /// A body that is already here.
+    pub fn full(bytes: Bytes) -> Self {
+        Self::new(
+            if bytes.is_empty() {
+                Source::Empty
+            } else {
+                Source::Full(bytes)
+            },
+            None,
+        )
+    }
+
+    pub(crate) fn upload(upload: Arc<Upload>, idle_max: Duration) -> Self {
+        Self::new(Source::Upload(UploadHandle(upload)), Some(idle_max))
+    }
+
+    pub(crate) fn stream(incoming: hyper::body::Incoming, idle_max: Duration) -> Self {
+        if incoming.is_end_stream() {
+            Self::empty()
+        } else {
+            Self::new(Source::Stream(incoming), Some(idle_max))
+        }
+    }
+
+    fn new(source: Source, idle_max: Option<Duration>) -> Self {
+        let meter = (!matches!(source, Source::Empty)).then(Arc::default);
+        Self {
+            source,
+            meter,
+            bytes_max: u64::MAX,
+            idle_max,
+            idle: None,
+            idle_is_running: false,
+        }
+    }
+
+    /// Sets how much may be read, and refuses at once what is announced to be more.
+    pub(crate) fn limit(&mut self, bytes_max: u64) -> Result<(), Failure> {
+        self.bytes_max = bytes_max;
+        if self.size_hint().lower() > bytes_max {
+            Err(too_large(bytes_max))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// None without a body.
+    pub(crate) fn meter(&self) -> Option<&Arc<BodyMeter>> {
+        self.meter.as_ref()
+    }
+
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(meter) = &self.meter {
+            // A second failure cannot come: the source is gone after the first.
+            drop(meter.failure.set(failure.clone()));
+        }
+        self.source = Source::Empty;
+        Poll::Ready(Some(Err(failure)))
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(idle_max) = self.idle_max else {
+            return Poll::Pending;
+        };
+        let idle = self.idle.get_or_insert_with(|| {
+            self.idle_is_running = true;
+            Box::pin(tokio::time::sleep(idle_max))
+        });
+        if !self.idle_is_running {
+            self.idle_is_running = true;
+            idle.as_mut().reset(Instant::now() + idle_max);
+        }
+        idle.as_mut().poll(cx)
+    }
+}
+
+fn too_large(bytes_max: u64) -> Failure {
+    Failure::new(Fault::BodyTooLarge, format!("more than {bytes_max} bytes"))
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Upload(upload) => upload.0.poll_frame(cx),
+            Self::Stream(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| Failure::new(Fault::BadRequest, format!("request body: {error}")))
+                }))
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = this.source.poll_frame(cx) else {
+            ready!(this.poll_idle(cx));
+            return this.fail(Failure::new(Fault::RequestTimeout, "no body byte for too long"));
+        };
+        this.idle_is_running = false;
+        match frame {
+            None => Poll::Ready(None),
+            Some(Err(failure)) => this.fail(failure),
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(meter)) = (frame.data_ref(), &this.meter) {
+                    let length = data.len() as u64;
+                    if meter.bytes.fetch_add(length, Relaxed) + length > this.bytes_max {
+                        return this.fail(too_large(this.bytes_max));
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(_) => false,
+            Source::Upload(upload) => upload.0.is_end_stream(),
+            Source::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upload(upload) => upload.0.size_hint(),
+            Source::Stream(incoming) => incoming.size_hint(),
+        }
+    }
+}

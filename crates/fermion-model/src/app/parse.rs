@@ -1,0 +1,243 @@
+//! From the text of `app.yaml` to an `App`: every rule of every key.
+
+use std::collections::BTreeMap;
+
+use crate::document::{DocumentError, Node, Section, Value, yaml};
+use crate::limits::{CAPABILITIES_MAX, CONFIG_VALUE_BYTES_MAX, ROUTES_MAX};
+use crate::manifest::{Unsupported, is_key};
+use crate::origin::is_host;
+use crate::release::Route;
+
+use super::{API_VERSION, App, default_routes};
+
+const SPEC: &[&str] = &[
+    "package",
+    "routes",
+    "config",
+    "bindings",
+    "placement",
+    "scale",
+    "objectives",
+    "rollout",
+];
+/// Keys of the format that this version reads and does not act on.
+const SPEC_LATER: &[&str] = &["bindings", "placement", "scale", "objectives", "rollout"];
+/// Kinds of the format that this version does not have.
+const KINDS_LATER: &[&str] = &["Objective", "Policy", "Cell", "GitSource"];
+/// The longest path of a route, in bytes.
+const PATH_BYTES_MAX: usize = 1024;
+/// The most methods of a route: those of the IANA registry fit.
+const METHODS_MAX: usize = 64;
+
+impl App {
+    /// Parses and validates; `file` names the text in refusals.
+    pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
+        let mut root = Section::open(
+            file,
+            "",
+            yaml::read(text, file)?,
+            &["apiVersion", "kind", "metadata", "spec"],
+        )?;
+        let next = format!("write apiVersion: {API_VERSION}");
+        root.converted("apiVersion", &next, |text| {
+            if text == API_VERSION {
+                Ok(())
+            } else {
+                Err(format!("{text:?} is not a version this build reads"))
+            }
+        })?
+        .ok_or_else(|| root.missing("apiVersion", &next))?;
+        let next = "write kind: App";
+        root.converted("kind", next, read_kind)?
+            .ok_or_else(|| root.missing("kind", next))?;
+
+        let mut metadata = root
+            .section("metadata", &["name", "namespace"])?
+            .ok_or_else(|| root.missing("metadata", "write metadata: {name: NAME}"))?;
+        let next = "write a name of lower-case letters, digits and '-'";
+        let name = metadata
+            .parsed("name", next)?
+            .ok_or_else(|| metadata.missing("name", next))?
+            .value;
+        let namespace = metadata
+            .parsed("namespace", next)?
+            .map(|placed| placed.value)
+            .unwrap_or_default();
+
+        let mut app = Self {
+            routes: default_routes(&name),
+            name,
+            namespace,
+            package: None,
+            config: BTreeMap::new(),
+            notes: Vec::new(),
+        };
+        if let Some(mut spec) = root.section("spec", SPEC)? {
+            app.read_spec(&mut spec, file)?;
+        }
+        Ok(app)
+    }
+
+    fn read_spec(&mut self, spec: &mut Section<'_>, file: &str) -> Result<(), DocumentError> {
+        let next = "write a package such as acme/hello:1.2.3 or acme/hello@sha256:...";
+        self.package = spec.parsed("package", next)?.map(|placed| placed.value);
+        if let Some(entry) = spec.take("routes") {
+            self.routes = routes(spec, entry.node, file)?;
+        }
+        if let Some(entry) = spec.take("config") {
+            self.config = config(spec, entry.node)?;
+        }
+        for key in SPEC_LATER {
+            if let Some(entry) = spec.take(key) {
+                let note = format!("known, not in effect in this version ({file}:{})", entry.at.line);
+                self.notes.push(Unsupported {
+                    key: spec.full(key),
+                    note,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_kind(text: &str) -> Result<(), String> {
+    match text {
+        "App" => Ok(()),
+        later if KINDS_LATER.contains(&later) => Err(format!("this version does not have the kind {later}")),
+        _ => Err(format!("{text:?} is not a kind")),
+    }
+}
+
+fn routes(spec: &Section<'_>, node: Node, file: &str) -> Result<Vec<Route>, DocumentError> {
+    let next = "write routes: [{host: shop.example.com, path: /tax/*}]";
+    let at = node.at;
+    let Value::List(nodes) = node.value else {
+        return Err(spec.refuse(
+            at,
+            format!("spec.routes is {}, not a list", node.value.kind()),
+            next,
+        ));
+    };
+    if nodes.len() > ROUTES_MAX {
+        let what = format!(
+            "spec.routes has {} entries, the ceiling is {ROUTES_MAX}",
+            nodes.len()
+        );
+        return Err(spec.refuse(at, what, "write fewer"));
+    }
+    let mut routes: Vec<Route> = Vec::new();
+    for (index, node) in nodes.into_iter().enumerate() {
+        let at = node.at;
+        let known = ["host", "path", "methods", "strip_prefix"];
+        let route = route(Section::open(
+            file,
+            format!("spec.routes[{index}]"),
+            node,
+            &known,
+        )?)?;
+        if routes.contains(&route) {
+            return Err(spec.refuse(at, "the same route twice", "write it once"));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn route(mut section: Section<'_>) -> Result<Route, DocumentError> {
+    let next = "write a host name without port, in lower case, or leave it out for every host";
+    let host = section.converted("host", next, |text| {
+        if is_host(text) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{text:?} is not a host"))
+        }
+    })?;
+    let next = "write /*, a prefix such as /tax/*, or an exact path such as /tax";
+    let path = section
+        .converted("path", next, read_path)?
+        .ok_or_else(|| section.missing("path", next))?
+        .value;
+    let next = "write methods in upper case, such as [GET, POST]";
+    let methods = section.list("methods", METHODS_MAX, next, |text| {
+        let upper = !text.bytes().any(|b| b.is_ascii_lowercase());
+        match http::Method::from_bytes(text.as_bytes()) {
+            Ok(_) if upper => Ok(text.to_owned()),
+            _ => Err(format!("{text:?} is not a method")),
+        }
+    })?;
+    let strip_prefix = section.boolean("strip_prefix")?.unwrap_or(false);
+    Ok(Route {
+        host: host.map(|placed| placed.value),
+        path,
+        methods,
+        strip_prefix,
+    })
+}
+
+fn read_path(text: &str) -> Result<String, String> {
+    let refuse = |why: &str| Err(format!("{:?} {why}", text.chars().take(80).collect::<String>()));
+    if !text.starts_with('/') {
+        return refuse("does not begin with /");
+    }
+    if text.len() > PATH_BYTES_MAX {
+        return refuse("is too long");
+    }
+    let prefix = text.strip_suffix("/*").unwrap_or(text);
+    if prefix.contains('*') {
+        return refuse("has a * elsewhere than as its last segment");
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains(['?', '#', '\\']) {
+        return refuse("has characters that no request path has");
+    }
+    if text.split('/').any(|segment| segment == ".." || segment == ".") || text.contains("//") {
+        return refuse("has segments that clients resolve before they send");
+    }
+    Ok(text.to_owned())
+}
+
+fn config(spec: &Section<'_>, node: Node) -> Result<BTreeMap<String, String>, DocumentError> {
+    let next = "write config: {currency: EUR}";
+    let at = node.at;
+    let Value::Table(entries) = node.value else {
+        return Err(spec.refuse(
+            at,
+            format!("spec.config is {}, not a table", node.value.kind()),
+            next,
+        ));
+    };
+    if entries.len() > CAPABILITIES_MAX {
+        let what = format!(
+            "spec.config has {} keys, the ceiling is {CAPABILITIES_MAX}",
+            entries.len()
+        );
+        return Err(spec.refuse(at, what, "write fewer"));
+    }
+    let mut config = BTreeMap::new();
+    for entry in entries {
+        if !is_key(&entry.key) {
+            let what = format!("{:?} is not a config key", entry.key);
+            return Err(spec.refuse(entry.at, what, "use letters, digits, '-', '_' and '.'"));
+        }
+        let full = format!("spec.config.{}", entry.key);
+        let value = match entry.node.value {
+            Value::Text(text) | Value::Number(text) => text,
+            Value::Bool(value) => value.to_string(),
+            other => {
+                return Err(spec.refuse(
+                    entry.node.at,
+                    format!("{full} is {}", other.kind()),
+                    "write one text",
+                ));
+            }
+        };
+        if value.len() > CONFIG_VALUE_BYTES_MAX {
+            let what = format!(
+                "{full} has {} bytes, the ceiling is {CONFIG_VALUE_BYTES_MAX}",
+                value.len()
+            );
+            return Err(spec.refuse(entry.node.at, what, "a config value is a setting, not a file"));
+        }
+        config.insert(entry.key, value);
+    }
+    Ok(config)
+}

@@ -1,0 +1,22 @@
+//! The nouns of Fermion and their rules: names, digests, limits, manifests, releases, faults, request records.
+//! Refuses to do: I/O, clocks, randomness, async. Everything here is a value that can be compared and printed.
+
+pub mod app;
+pub mod assignment;
+pub mod digest;
+pub mod document;
+pub mod fault;
+pub mod limits;
+pub mod manifest;
+pub mod name;
+pub mod origin;
+pub mod record;
+pub mod release;
+pub mod units;
+
+pub use digest::Digest;
+pub use fault::{Blame, Fault};
+pub use limits::Limits;
+pub use name::{AppName, NameError, Namespace, PackageName, PackageReference};
+pub use record::RequestRecord;
+pub use release::{Release, ReleaseNumber};

@@ -1,0 +1,82 @@
+//! The ceilings a package runs under: defaults, hard maxima and their reasons. Values only; each is enforced by the
+//! crate that owns the resource.
+
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Linear memory of one instance unless the package asks otherwise, in bytes. Fits a JavaScript engine.
+pub const MEMORY_BYTES_DEFAULT: u64 = 128 * MIB;
+/// The most memory a package may ask for: wasm32's address space.
+pub const MEMORY_BYTES_MAX: u64 = 4096 * MIB;
+/// Guest CPU time per request by default: generous for a handler, short for a loop.
+pub const CPU_TIME_DEFAULT: Duration = Duration::from_secs(1);
+/// From the request's head to the last byte of the answer, by default.
+pub const WALL_TIME_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest wall time a package may ask for: a streamed answer of an hour.
+pub const WALL_TIME_MAX: Duration = Duration::from_secs(3600);
+/// Request bodies are streamed; the limit bounds what one request may make a guest read, in bytes.
+pub const REQUEST_BODY_BYTES_DEFAULT: u64 = 8 * MIB;
+/// Response bodies are streamed with backpressure and cost no memory; the limit stops a guest that never ends, in bytes.
+pub const RESPONSE_BODY_BYTES_DEFAULT: u64 = 1024 * MIB;
+/// Requests of one app on one node at once, by default.
+pub const CONCURRENCY_DEFAULT: u32 = 128;
+/// The most that may be asked for: what the instance pool of one node can hold.
+pub const CONCURRENCY_MAX: u32 = 1000;
+
+/// The least memory a package may ask for: one page.
+pub const MEMORY_BYTES_MIN: u64 = 64 * 1024;
+/// The most guest CPU time a package may ask for: a guest has one thread, so no more than its wall time.
+pub const CPU_TIME_MAX: Duration = WALL_TIME_MAX;
+/// The largest body a package may ask to stream, in bytes: 1 TiB, far below what a counter of 64 bits can hold.
+pub const BODY_BYTES_MAX: u64 = 1024 * 1024 * MIB;
+/// The most requests one instance may serve before it is made anew: leaks in a guest stay bounded.
+pub const REUSE_REQUESTS_MAX: u32 = 1_000_000;
+/// Instances that may wait ready unless the package says otherwise: they cost memory while they idle.
+pub const WARM_MAX_DEFAULT: u32 = 16;
+/// Entries in one list of a package's capabilities: a list that a reviewer can still read.
+pub const CAPABILITIES_MAX: usize = 256;
+/// The longest name of a config key, a secret or a store, in bytes.
+pub const KEY_BYTES_MAX: usize = 128;
+/// Globs that one package may watch.
+pub const WATCH_GLOBS_MAX: usize = 64;
+/// Routes of one app: a table that a person still understands.
+pub const ROUTES_MAX: usize = 256;
+/// The longest config value, in bytes: a setting, not a file.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+const _: () = assert!(WARM_MAX_DEFAULT <= CONCURRENCY_MAX);
+const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
+const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
+const _: () = assert!(CONCURRENCY_DEFAULT <= CONCURRENCY_MAX);
+
+/// What one package may use. All ceilings are per request, except `memory_bytes` (per instance) and `concurrency`
+/// (per app and node).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, bytes.
+    pub memory_bytes: u64,
+    /// Guest CPU time.
+    pub cpu_time: Duration,
+    /// Request head to the end of the answer.
+    pub wall_time: Duration,
+    /// Request body, bytes.
+    pub request_body_bytes: u64,
+    /// Response body, bytes.
+    pub response_body_bytes: u64,
+    /// Requests running at once.
+    pub concurrency: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: MEMORY_BYTES_DEFAULT,
+            cpu_time: CPU_TIME_DEFAULT,
+            wall_time: WALL_TIME_DEFAULT,
+            request_body_bytes: REQUEST_BODY_BYTES_DEFAULT,
+            response_body_bytes: RESPONSE_BODY_BYTES_DEFAULT,
+            concurrency: CONCURRENCY_DEFAULT,
+        }
+    }
+}

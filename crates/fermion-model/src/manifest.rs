@@ -1,0 +1,152 @@
+//! `fermion.toml`: what a package is, how it is built, and what it may use. Parsed once into values that need no
+//! further checks. Deny by default: what is not written is not granted, and what is not known is refused.
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use parse::is_key;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::limits::{Limits, WARM_MAX_DEFAULT};
+use crate::origin::Origin;
+use crate::{PackageName, PackageReference};
+
+/// The file's name, beside the code.
+pub const MANIFEST_FILE: &str = "fermion.toml";
+
+/// A validated `fermion.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The repository name.
+    pub name: PackageName,
+    /// A semantic version without build metadata, because it becomes an OCI tag.
+    pub version: semver::Version,
+    /// Where the build leaves the component, relative to the folder of the file.
+    pub component: String,
+    /// How the component is made; none if it lies there ready.
+    pub build: Option<Build>,
+    /// The ceilings the package runs under.
+    pub limits: Limits,
+    /// How long instances live and how many wait.
+    pub instances: Instances,
+    /// What the package may use.
+    pub capabilities: Capabilities,
+    /// Who to ask when it fails.
+    pub telemetry: Telemetry,
+}
+
+/// The `[build]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// One line for `sh -c`, run in the folder of the file.
+    pub command: String,
+    /// Globs, relative to the folder, of the files whose change means a new build; empty: every file.
+    pub watch: Vec<String>,
+}
+
+/// The `[instances]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instances {
+    /// Requests that one instance may serve; 1 is a fresh instance per request.
+    pub reuse_requests: u32,
+    /// Instances kept ready.
+    pub warm_min: u32,
+    /// The most that wait ready.
+    pub warm_max: u32,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            reuse_requests: 1,
+            warm_min: 0,
+            warm_max: WARM_MAX_DEFAULT,
+        }
+    }
+}
+
+/// The `[capabilities]` table. The default grants nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Keys that `wasi:config` may read.
+    pub config: BTreeSet<String>,
+    /// Names of secrets.
+    pub secrets: BTreeSet<String>,
+    /// Servers that may be called.
+    pub http: BTreeSet<Origin>,
+    /// Names of key-value stores.
+    pub keyvalue: BTreeSet<String>,
+}
+
+/// The `[telemetry]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The team that answers for the package.
+    pub owner: Option<String>,
+    /// An http or https URL.
+    pub runbook: Option<String>,
+}
+
+/// Something that is written correctly, is stored, and has no effect in this version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// `capabilities.secrets`
+    pub key: String,
+    /// What does not happen, and what happens instead.
+    pub note: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.note)
+    }
+}
+
+impl Manifest {
+    /// The package as people cite it.
+    pub fn reference(&self) -> PackageReference {
+        PackageReference {
+            name: self.name.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    /// What this version cannot honour yet. A deploy shows each line.
+    pub fn unsupported(&self) -> Vec<Unsupported> {
+        let mut notes = Vec::new();
+        let mut note = |key: &str, note: &str| {
+            notes.push(Unsupported {
+                key: key.to_owned(),
+                note: note.to_owned(),
+            });
+        };
+        if !self.capabilities.secrets.is_empty() {
+            note(
+                "capabilities.secrets",
+                "this version has no secret store: the component gets none of them",
+            );
+        }
+        if !self.capabilities.keyvalue.is_empty() {
+            note(
+                "capabilities.keyvalue",
+                "this version links no key-value store: a component that imports one is refused",
+            );
+        }
+        if self.instances.reuse_requests > 1 {
+            note(
+                "instances.reuse",
+                "this version makes a fresh instance for every request",
+            );
+        }
+        if self.instances.warm_min > 0 {
+            note(
+                "instances.warm",
+                "this version keeps no instance waiting: each is made when its request comes",
+            );
+        }
+        notes
+    }
+}

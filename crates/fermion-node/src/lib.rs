@@ -1,0 +1,13 @@
+//! Makes this machine match its assignment: loads, verifies, compiles, warms and routes releases, and says what it
+//! did. Implements the gateway's `Dispatch` over the runtime. Refuses to do: deciding what should run.
+
+mod error;
+mod limits;
+mod prepare;
+mod reconcile;
+mod target;
+
+pub use error::Error;
+pub use prepare::Preparer;
+pub use reconcile::Node;
+pub use target::{Routes, Target};

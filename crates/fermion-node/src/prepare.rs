@@ -1,0 +1,117 @@
+//! From a release to a target: verify, compile, link, warm. Verification comes before compiling, compiling before
+//! routing; each step is timed and each failure has its code.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fermion_model::Release;
+use fermion_model::assignment::Step;
+use fermion_model::record::Served;
+use fermion_package::keys::Trust;
+use fermion_package::load::{self, VerifiedPackage};
+use fermion_package::store::Store;
+use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Program};
+use fermion_telemetry::LogHub;
+
+use crate::error::Error;
+use crate::target::Target;
+
+/// Everything that is needed to make a release ready.
+#[derive(Clone)]
+pub struct Preparer {
+    /// Where packages lie.
+    pub store: Store,
+    /// Whose signatures count.
+    pub trust: Arc<Trust>,
+    /// The engines.
+    pub engines: Arc<Engines>,
+    /// The compiler with its sealed cache.
+    pub compiler: Compiler,
+    /// Where guest output goes.
+    pub logs: LogHub,
+}
+
+/// Times the steps of one preparation.
+struct Steps {
+    begun: Instant,
+    done: Vec<Step>,
+}
+
+impl Steps {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a deploy's steps took is shown to people, nothing depends on it"
+    )]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn begin() -> Self {
+        Self {
+            begun: Self::now(),
+            done: Vec::new(),
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        let now = Self::now();
+        let micros = u64::try_from((now - self.begun).as_micros()).unwrap_or(u64::MAX);
+        self.begun = now;
+        self.done.push(Step {
+            name: name.to_owned(),
+            micros,
+        });
+    }
+}
+
+impl Preparer {
+    /// Makes a release ready to serve. The steps taken are given also when one of them fails.
+    pub async fn prepare(&self, release: &Release) -> (Result<Target, Error>, Vec<Step>) {
+        let mut steps = Steps::begin();
+        let made = self.make(release, &mut steps).await;
+        (made, steps.done)
+    }
+
+    async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Target, Error> {
+        let (store, trust, digest) = (self.store.clone(), self.trust.clone(), release.digest);
+        let package = tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust)).await??;
+        steps.end("verify");
+        let compiled = self.compiler.compile(&package.wasm, &package.wasm_digest).await?;
+        steps.end(if compiled.cached {
+            "compile (cached)"
+        } else {
+            "compile"
+        });
+        let (engines, grants) = (self.engines.clone(), grants(&package, release));
+        let limits = package.limits.clone();
+        let program =
+            tokio::task::spawn_blocking(move || Program::load(&engines, &compiled, grants, limits)).await??;
+        steps.end("link");
+        program.warm().await.map_err(Error::Warm)?;
+        steps.end("warm");
+        let served = Arc::new(Served {
+            namespace: release.namespace.to_string(),
+            app: release.app.to_string(),
+            release: release.number.0,
+        });
+        Ok(Target::new(served, program, self.logs.clone()))
+    }
+}
+
+/// Only what the package declares and the release sets.
+fn grants(package: &VerifiedPackage, release: &Release) -> Grants {
+    let declared = &package.capabilities;
+    let config = release
+        .config
+        .iter()
+        .filter(|(key, _)| declared.config.contains(*key));
+    Grants {
+        config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        http: declared
+            .http
+            .iter()
+            .filter_map(|origin| EgressRule::parse(&origin.to_string()).ok())
+            .collect(),
+        ..Grants::default()
+    }
+}

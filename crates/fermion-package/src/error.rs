@@ -1,0 +1,197 @@
+//! Why a package was refused, under codes that never change their meaning, and what else can fail in this crate.
+
+use std::path::{Path, PathBuf};
+
+use fermion_model::{Digest, NameError};
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed, where and why. `code` gives the stable name.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Bytes that are not what their address says.
+    #[error("{what} {digest} holds other bytes: {found}; deploy the package again to replace it")]
+    DigestMismatch {
+        /// Which part of the package, or `blob`.
+        what: &'static str,
+        /// What the content should hash to.
+        digest: Digest,
+        /// What was found instead.
+        found: String,
+    },
+    /// A trusted key signed another package, and that signature is attached to this one.
+    #[error("the signature attached to {digest} is for {subject}; sign this package itself")]
+    SigSubjectMismatch {
+        /// The package.
+        digest: Digest,
+        /// What the signature is for.
+        subject: String,
+    },
+    /// Signed, but by nobody who is trusted here.
+    #[error(
+        "{digest} is signed, but not by a trusted key; add the signer's public key to the trusted keys if you trust it"
+    )]
+    SigUntrusted {
+        /// The package.
+        digest: Digest,
+    },
+    /// No signature at all; attestations of other kinds are not signatures.
+    #[error("{digest} has no signature; pack it again, which signs it")]
+    SigMissing {
+        /// The package.
+        digest: Digest,
+    },
+    /// Not the artifact layout that this version reads.
+    #[error("{what} is not laid out as a package: {why}")]
+    UnsupportedLayout {
+        /// Which part.
+        what: &'static str,
+        /// What is different.
+        why: String,
+    },
+    /// The config's list is not what the component itself says.
+    #[error("the package lists {listed:?} as its {kind}, the component has {found:?}; pack it again")]
+    ImportsMismatch {
+        /// `imports`, `exports`, `target`.
+        kind: &'static str,
+        /// What the config says.
+        listed: Vec<String>,
+        /// What the component says.
+        found: Vec<String>,
+    },
+    /// Larger than its descriptor or its ceiling.
+    #[error("{what} has more than the {bytes_max} bytes it may have")]
+    SizeExceeded {
+        /// Which part.
+        what: String,
+        /// The bound that was passed, bytes.
+        bytes_max: u64,
+    },
+    /// A name that could leave its place.
+    #[error("{0}")]
+    NameInvalid(#[from] NameError),
+    /// A tag that could leave its place.
+    #[error(
+        "NAME_INVALID: tag {0:?} must be 1 to 128 letters, digits, '_', '.', '-' and begin with none of the last two"
+    )]
+    TagInvalid(String),
+    /// The component wants what nobody grants.
+    #[error("the component imports {interface}: {why}")]
+    PolicyDenied {
+        /// The import as it stands in the component.
+        interface: String,
+        /// What would be needed.
+        why: String,
+    },
+    /// Not a component that can be served.
+    #[error("not a component that can be served: {0}")]
+    ComponentInvalid(String),
+    /// The store does not have it.
+    #[error("{0} is not in the store")]
+    BlobMissing(Digest),
+    /// No such reference.
+    #[error("{0} is not in the store")]
+    TagMissing(String),
+    /// A reference whose file is damaged.
+    #[error("{path} does not hold a digest; deploy the package again")]
+    TagDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key that cannot be used.
+    #[error("key {path}: {why}")]
+    KeyInvalid {
+        /// The file, or where the key came from.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The build command ended badly.
+    #[error("the build command {command:?} {how}{}", indented(.lines))]
+    BuildFailed {
+        /// The command as written.
+        command: String,
+        /// `ended with exit status 1`, `was stopped`, ...
+        how: String,
+        /// The end of its output.
+        lines: Vec<String>,
+    },
+    /// The build went well and the component is elsewhere.
+    #[error("the build left no component at {path}{}", named(.found))]
+    ComponentMissing {
+        /// Where the manifest says it is.
+        path: PathBuf,
+        /// Component files that are there.
+        found: Vec<PathBuf>,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {operation} {path}: {source}")]
+    Io {
+        /// The operation in words.
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The stable code: upper case, for machines and for whoever searches the documentation.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::DigestMismatch { .. } => "DIGEST_MISMATCH",
+            Self::SigSubjectMismatch { .. } => "SIG_SUBJECT_MISMATCH",
+            Self::SigUntrusted { .. } => "SIG_UNTRUSTED",
+            Self::SigMissing { .. } => "SIG_MISSING",
+            Self::UnsupportedLayout { .. } => "UNSUPPORTED_LAYOUT",
+            Self::ImportsMismatch { .. } => "IMPORTS_MISMATCH",
+            Self::SizeExceeded { .. } => "SIZE_EXCEEDED",
+            Self::NameInvalid(_) | Self::TagInvalid(_) => "NAME_INVALID",
+            Self::PolicyDenied { .. } => "POLICY_DENIED",
+            Self::ComponentInvalid(_) => "COMPONENT_INVALID",
+            Self::BlobMissing(_) => "BLOB_MISSING",
+            Self::TagMissing(_) => "TAG_MISSING",
+            Self::TagDamaged { .. } => "TAG_DAMAGED",
+            Self::KeyInvalid { .. } => "KEY_INVALID",
+            Self::BuildFailed { .. } => "BUILD_FAILED",
+            Self::ComponentMissing { .. } => "COMPONENT_MISSING",
+            Self::Io { .. } => "STORE_IO",
+        }
+    }
+
+    /// Wraps the system's reason with what was tried.
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A part of a package that is laid out otherwise.
+    pub(crate) fn layout(what: &'static str, why: impl Into<String>) -> Self {
+        Self::UnsupportedLayout {
+            what,
+            why: why.into(),
+        }
+    }
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return ", nor any other .wasm file in its folder; check [package] component and [build] command"
+            .to_owned();
+    }
+    let list: String = paths
+        .iter()
+        .map(|path| format!("\n  {}", path.display()))
+        .collect();
+    format!("; set [package] component to one of these:{list}")
+}

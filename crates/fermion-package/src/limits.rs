@@ -1,0 +1,53 @@
+//! Every bound of this crate, with unit and reason.
+
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The largest component, in bytes: one with a whole Python inside has about 40 MiB.
+pub const WASM_BYTES_MAX: u64 = 128 * MIB;
+/// The largest OCI manifest or index, in bytes: what registries accept.
+pub const MANIFEST_BYTES_MAX: u64 = 4 * MIB;
+/// The largest config blob, in bytes: names and lists of names.
+pub const CONFIG_BYTES_MAX: u64 = MIB;
+/// The largest payload or bundle of one signature, in bytes.
+pub const SIGNATURE_BYTES_MAX: u64 = 256 * KIB;
+/// Signatures of one package that are looked at: more only cost time.
+pub const SIGNATURES_MAX: usize = 32;
+/// Imports and exports of one component, each: ten times what the largest toolchain makes.
+pub const EXTERNS_MAX: usize = 1000;
+/// The longest name of an import or export, in bytes.
+pub const EXTERN_NAME_BYTES_MAX: usize = 512;
+/// Sections that an inspection lists; the rest is summed up.
+pub const SECTIONS_SHOWN_MAX: usize = 64;
+/// The largest key file, in bytes: a P-256 key in PEM has about 250.
+pub const KEY_FILE_BYTES_MAX: u64 = 16 * KIB;
+/// Public keys in one folder of trusted keys.
+pub const TRUSTED_KEYS_MAX: usize = 64;
+/// The largest file that holds a tag, in bytes: a digest and a line feed.
+pub const TAG_FILE_BYTES_MAX: u64 = 128;
+/// The longest tag, in characters (OCI distribution specification).
+pub const TAG_CHARS_MAX: usize = 128;
+/// References that come with one package: its version, its signature tags, and room.
+pub const REFS_MAX: usize = 64;
+/// Times that a temporary file is made anew because somebody cleaned it away before it was locked.
+pub const TEMPORARY_TRIES_MAX: u32 = 16;
+
+/// The longest build: a first build of a large component with all its dependencies on a slow machine.
+pub const BUILD_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long output is still read after the build command itself has ended: daemons it started may hold the pipe.
+pub const BUILD_OUTPUT_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The longest line of build output that is passed on in one piece, in bytes.
+pub const BUILD_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Lines of build output between the reader and the caller.
+pub const BUILD_LINES_QUEUE: usize = 256;
+/// Lines of build output that a failure repeats.
+pub const BUILD_LINES_KEPT: usize = 20;
+/// Files that are looked at, at most, to say where a missing component may lie instead.
+pub const BUILD_SEARCH_ENTRIES_MAX: usize = 20_000;
+/// Component files that are named, at most, when the right one is missing.
+pub const BUILD_FOUND_MAX: usize = 10;
+
+const _: () = assert!(CONFIG_BYTES_MAX < MANIFEST_BYTES_MAX && MANIFEST_BYTES_MAX < WASM_BYTES_MAX);
+const _: () = assert!(BUILD_LINE_BYTES_MAX > 0 && BUILD_LINES_KEPT < BUILD_LINES_QUEUE);

@@ -1,0 +1,112 @@
+//! From a manifest and a component to a package in the store. Deterministic: the same two inputs give the same digest
+//! on every machine. Refuses to pack what would be refused when it is loaded.
+
+use fermion_model::manifest::Manifest;
+use fermion_model::{Digest, PackageReference};
+
+use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, WASM_TYPE};
+use crate::contract::Config;
+use crate::{Facts, PrivateKey, Result, Store, facts, sign};
+
+/// A package that has been written.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// Name and version.
+    pub reference: PackageReference,
+    /// The digest of the OCI manifest: the package's identity.
+    pub digest: Digest,
+    /// The config blob.
+    pub config: Digest,
+    /// The component.
+    pub wasm: Digest,
+    /// The component's length.
+    pub wasm_bytes: u64,
+    /// What the component says of itself.
+    pub facts: Facts,
+}
+
+/// Writes the package's blobs. It has no tag and no signature yet, so nothing will run it.
+pub fn pack(manifest: &Manifest, wasm: &[u8], store: &Store) -> Result<Packed> {
+    let facts = facts(wasm)?;
+    facts.check_imports()?;
+    let layer = Descriptor::of(WASM_TYPE, wasm).note(
+        "org.opencontainers.image.title",
+        &format!("{}.wasm", manifest.name.base()),
+    );
+    let config = canonical::json(&Config::new(manifest, &facts, layer.digest));
+    let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
+    let (wasm_digest, config_digest) = (layer.digest, config_descriptor.digest);
+    let mut image = ImageManifest::new(config_descriptor, vec![layer]);
+    image.annotations.insert(
+        "org.opencontainers.image.version".to_owned(),
+        manifest.version.to_string(),
+    );
+    let image = canonical::json(&image);
+    store.put(wasm)?;
+    store.put(&config)?;
+    let digest = store.put(&image)?;
+    Ok(Packed {
+        reference: manifest.reference(),
+        digest,
+        config: config_digest,
+        wasm: wasm_digest,
+        wasm_bytes: wasm.len() as u64,
+        facts,
+    })
+}
+
+/// Packs, signs in both forms, and only then points the version's tag at the package.
+pub fn publish(manifest: &Manifest, wasm: &[u8], store: &Store, key: &PrivateKey) -> Result<Packed> {
+    let packed = pack(manifest, wasm, store)?;
+    sign(store, &manifest.name, &packed.digest, key)?;
+    store.set_tag(&manifest.name, &manifest.version.to_string(), &packed.digest)?;
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Trust, load};
+
+    fn component(data: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component (core module (memory 1) (data (i32.const 0) "{data}")) (instance $handler)
+                (export "wasi:http/incoming-handler@0.2.3" (instance $handler)))"#
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    /// Cuts the power before each effect of a publication in turn: the tag still points at a package that loads, the old
+    /// one or the new, and publishing again completes it.
+    #[test]
+    fn a_power_cut_at_any_effect_of_a_publication_leaves_a_package_that_loads() {
+        let text = "[package]\nname = \"acme/hello\"\nversion = \"1.0.0\"\ncomponent = \"a.wasm\"";
+        let manifest = Manifest::parse(text, "fermion.toml").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let key = PrivateKey::load_or_create(&folder.path().join("keys")).unwrap();
+        let trust = Trust::of([key.public().clone()]);
+        for effects in (0..).step_by(3) {
+            let root = folder.path().join(format!("store-{effects}"));
+            let store = Store::open(&root).unwrap();
+            let old = publish(&manifest, &component("old"), &store, &key)
+                .unwrap()
+                .digest;
+            store.cut_power_after(effects);
+            let done = publish(&manifest, &component("new"), &store, &key).is_ok();
+
+            let after = Store::open(&root).unwrap();
+            let tagged = after.resolve(&manifest.reference()).unwrap();
+            load(&after, &tagged, &trust).unwrap();
+            load(&after, &old, &trust).unwrap();
+            let new = publish(&manifest, &component("new"), &after, &key)
+                .unwrap()
+                .digest;
+            assert_eq!(after.resolve(&manifest.reference()).unwrap(), new);
+            load(&after, &new, &trust).unwrap();
+            if done {
+                assert!(effects > 30, "a publication is more than {effects} effects");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The package crate through its public interface: what a package looks like on disk, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
+
+mod fixtures;
+mod format;
+mod handling;
+mod refusals;
+mod signatures;

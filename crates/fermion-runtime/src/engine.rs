@@ -1,0 +1,259 @@
+//! The two engines of a process and the thread that moves their epochs. Components of WASI 0.2 run in an engine
+//! without component-model concurrency, a fifth faster; everything that names WASI 0.3 runs in the other.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::error::Error;
+use crate::limits;
+
+/// Which engine a component needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Generation {
+    /// Synchronous components, WASI 0.2.
+    P2,
+    /// Components with asynchronous functions, WASI 0.3.
+    P3,
+}
+
+/// How instances get their memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocation {
+    /// Slots reserved ahead, reset by the kernel's pagemap scan: the fastest, Linux 6.7 or newer.
+    PoolingWithScan,
+    /// Slots reserved ahead.
+    Pooling,
+    /// Mapped for each instance: small machines and other systems.
+    OnDemand,
+}
+
+/// The engines of one process. Cheap to share behind an `Arc`.
+pub struct Engines {
+    p2: Engine,
+    p3: Engine,
+    allocation: Allocation,
+    ticker: Arc<Ticker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Engines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engines")
+            .field("allocation", &self.allocation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engines {
+    /// Makes both engines with the fastest allocation that this machine offers and starts the ticker.
+    pub fn new() -> Result<Self, Error> {
+        let ladder = [
+            Allocation::PoolingWithScan,
+            Allocation::Pooling,
+            Allocation::OnDemand,
+        ];
+        let mut refused = None;
+        for allocation in ladder {
+            match (
+                engine(Generation::P2, allocation),
+                engine(Generation::P3, allocation),
+            ) {
+                (Ok(p2), Ok(p3)) => return Self::start(p2, p3, allocation),
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::debug!(?allocation, %error, "allocation strategy not available");
+                    refused = Some(error);
+                }
+            }
+        }
+        Err(Error::Engine(refused.expect("the ladder is not empty")))
+    }
+
+    fn start(p2: Engine, p3: Engine, allocation: Allocation) -> Result<Self, Error> {
+        let ticker = Arc::new(Ticker::default());
+        let thread = std::thread::Builder::new()
+            .name("fermion-epoch".into())
+            .spawn({
+                let (ticker, engines) = (ticker.clone(), [p2.clone(), p3.clone()]);
+                move || ticker.run(&engines)
+            })
+            .map_err(Error::Thread)?;
+        ticker
+            .thread
+            .set(thread.thread().clone())
+            .expect("set once, here");
+        Ok(Self {
+            p2,
+            p3,
+            allocation,
+            ticker,
+            thread: Some(thread),
+        })
+    }
+
+    /// How instances get their memory on this machine.
+    pub fn allocation(&self) -> Allocation {
+        self.allocation
+    }
+
+    pub(crate) fn engine(&self, generation: Generation) -> &Engine {
+        match generation {
+            Generation::P2 => &self.p2,
+            Generation::P3 => &self.p3,
+        }
+    }
+
+    /// A number that changes whenever native code compiled earlier must not be loaded: engine version, settings that
+    /// shape code, CPU features.
+    pub fn code_key(&self, generation: Generation) -> u64 {
+        code_key(self.engine(generation), generation)
+    }
+
+    /// Keeps the epochs moving while the guard lives.
+    pub(crate) fn running(&self) -> Running {
+        Running::new(self.ticker.clone())
+    }
+}
+
+impl Drop for Engines {
+    fn drop(&mut self) {
+        self.ticker.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A ticker that panicked has nothing left to say here.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Hashes what decides whether compiled code fits an engine.
+pub(crate) fn code_key(engine: &Engine, generation: Generation) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    generation.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An engine for compiling only: the same code settings, no pool.
+pub(crate) fn compiler(generation: Generation) -> Result<Engine, Error> {
+    Engine::new(&config(generation)).map_err(Error::Engine)
+}
+
+fn engine(generation: Generation, allocation: Allocation) -> wasmtime::Result<Engine> {
+    let mut config = config(generation);
+    match allocation {
+        Allocation::PoolingWithScan => {
+            if PoolingAllocationConfig::is_pagemap_scan_available() {
+                config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(true)));
+            } else {
+                wasmtime::bail!("the kernel has no pagemap scan");
+            }
+        }
+        Allocation::Pooling => {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(false)));
+        }
+        Allocation::OnDemand => {}
+    }
+    Engine::new(&config)
+}
+
+/// The settings that shape code: the compiling child and the serving engines must agree on all of them.
+fn config(generation: Generation) -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.max_wasm_stack(limits::GUEST_STACK_BYTES);
+    config.async_stack_size(limits::FIBER_STACK_BYTES);
+    config.memory_init_cow(true);
+    config.generate_address_map(false);
+    config.wasm_relaxed_simd(true).relaxed_simd_deterministic(true);
+    match generation {
+        Generation::P2 => {
+            config.concurrency_support(false);
+        }
+        Generation::P3 => {
+            config.wasm_component_model_async(true);
+        }
+    }
+    config
+}
+
+fn pool(scan: bool) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(limits::POOL_INSTANCES)
+        .total_core_instances(limits::POOL_CORE_INSTANCES)
+        .total_memories(2 * limits::POOL_INSTANCES)
+        .total_tables(limits::POOL_TABLES)
+        .total_stacks(limits::POOL_INSTANCES)
+        .max_core_instances_per_component(limits::CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(limits::MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(limits::TABLES_PER_COMPONENT_MAX)
+        .max_component_instance_size(limits::INSTANCE_BYTES_MAX)
+        .max_core_instance_size(limits::INSTANCE_BYTES_MAX)
+        .table_elements(limits::TABLE_ELEMENTS_MAX)
+        .max_memory_size(limits::MEMORY_RESERVATION_BYTES);
+    if scan {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(limits::MEMORY_KEEP_RESIDENT_BYTES)
+            .table_keep_resident(limits::TABLE_KEEP_RESIDENT_BYTES)
+            .async_stack_keep_resident(limits::STACK_KEEP_RESIDENT_BYTES);
+    }
+    pool
+}
+
+/// The one thread that moves the epochs, asleep while nothing runs.
+#[derive(Default)]
+struct Ticker {
+    running: AtomicU32,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+    thread: std::sync::OnceLock<std::thread::Thread>,
+}
+
+impl Ticker {
+    fn run(&self, engines: &[Engine; 2]) {
+        let mut idle_ticks = 0;
+        while !self.stop.load(Ordering::Acquire) {
+            if idle_ticks >= limits::EPOCH_IDLE_TICKS {
+                self.asleep.store(true, Ordering::SeqCst);
+                if self.running.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::Acquire) {
+                    std::thread::park();
+                }
+                self.asleep.store(false, Ordering::SeqCst);
+                idle_ticks = 0;
+            }
+            std::thread::sleep(limits::EPOCH_TICK);
+            for engine in engines {
+                engine.increment_epoch();
+            }
+            if self.running.load(Ordering::SeqCst) == 0 {
+                idle_ticks += 1;
+            } else {
+                idle_ticks = 0;
+            }
+        }
+    }
+}
+
+/// One running guest, as the ticker counts it.
+pub(crate) struct Running(Arc<Ticker>);
+
+impl Running {
+    fn new(ticker: Arc<Ticker>) -> Self {
+        ticker.running.fetch_add(1, Ordering::SeqCst);
+        if ticker.asleep.load(Ordering::SeqCst)
+            && let Some(thread) = ticker.thread.get()
+        {
+            thread.unpark();
+        }
+        Self(ticker)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,204 @@
+//! The body of a guest's answer. Reading it drives the guest: there is no task between the guest and the connection,
+//! so a slow client holds the guest back and nothing else.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fermion_model::fault::{Failure, Fault};
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::invoke::Run;
+use crate::limits;
+
+/// Body frames of a guest's answer. An error means that the answer is incomplete and the connection must break.
+pub struct GuestBody {
+    ready: VecDeque<Frame<Bytes>>,
+    ready_bytes: u64,
+    body: Option<WasiBody>,
+    run: Option<Run>,
+    ended: CancellationToken,
+}
+
+impl std::fmt::Debug for GuestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestBody")
+            .field("ready_bytes", &self.ready_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GuestBody {
+    pub(crate) fn new(body: WasiBody, run: Option<Run>, ended: CancellationToken) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            body: Some(body),
+            run,
+            ended,
+        }
+    }
+
+    /// Gathers what the guest has written without waiting, so that a short answer is known whole, with its length,
+    /// before its head is sent. A guest that has already failed fails the whole answer.
+    pub(crate) fn prefetch(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.ready_bytes < limits::PREFETCH_BYTES_MAX as u64 {
+            match self.poll_source(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.keep(frame),
+                Poll::Ready(Some(Err(failure))) => return Err(failure),
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adjacent data is joined: one write to the client instead of several.
+    fn keep(&mut self, frame: Frame<Bytes>) {
+        let Ok(data) = frame
+            .into_data()
+            .map_err(|trailers| self.ready.push_back(trailers))
+        else {
+            return;
+        };
+        if data.is_empty() {
+            return;
+        }
+        self.ready_bytes += data.len() as u64;
+        if let Some(last) = self.ready.back_mut().and_then(Frame::data_mut) {
+            let joined = [&last[..], &data[..]].concat();
+            *last = joined.into();
+        } else {
+            self.ready.push_back(Frame::data(data));
+        }
+    }
+
+    /// For answers whose body nobody reads: lets the guest finish behind the answer and gives an empty body.
+    pub(crate) fn finish_unheard(mut self) -> Self {
+        let empty = Self {
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            body: None,
+            run: None,
+            ended: CancellationToken::new(),
+        };
+        if self.run.is_some() {
+            self.ready.clear();
+            spawn_behind(async move {
+                let mut body = Pin::new(&mut self);
+                while let Some(Ok(_)) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
+            });
+        }
+        empty
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            let waiting = match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.body = None;
+                    // A guest that crashed also tears its body; the crash is the better name.
+                    if let Some(Poll::Ready(Err(failure))) = self.run.as_mut().map(|run| run.poll(cx)) {
+                        self.run = None;
+                        return Poll::Ready(Some(Err(failure)));
+                    }
+                    self.run = None;
+                    return Poll::Ready(Some(Err(Failure::new(
+                        Fault::GuestResponseInvalid,
+                        error.to_string(),
+                    ))));
+                }
+                Poll::Ready(None) => return self.end(cx),
+                Poll::Pending => Poll::Pending,
+            };
+            // A finished guest has let go of its end: what is missing is only this task's turn.
+            let Some(run) = &mut self.run else { return waiting };
+            match run.poll(cx) {
+                Poll::Ready(Ok(())) => self.run = None,
+                Poll::Ready(Err(failure)) => {
+                    self.run = None;
+                    self.body = None;
+                    return Poll::Ready(Some(Err(failure)));
+                }
+                // The guest may have written while it ran; its own wake-up tells of nothing newer.
+                Poll::Pending => match Pin::new(self.body.as_mut().expect("there above")).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                    Poll::Ready(None) => return self.end(cx),
+                    Poll::Ready(Some(Err(error))) => {
+                        self.body = None;
+                        self.run = None;
+                        return Poll::Ready(Some(Err(Failure::new(
+                            Fault::GuestResponseInvalid,
+                            error.to_string(),
+                        ))));
+                    }
+                    Poll::Pending => return waiting,
+                },
+            }
+        }
+    }
+
+    /// The guest ended its body. It is asked once more how it fares: a crash after the last byte cannot be told from
+    /// one before it, and work after the answer goes on behind it.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.body = None;
+        self.ended.cancel();
+        let Some(mut run) = self.run.take() else {
+            return Poll::Ready(None);
+        };
+        match run.poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(None),
+            Poll::Ready(Err(failure)) => Poll::Ready(Some(Err(failure))),
+            Poll::Pending => {
+                spawn_behind(async move {
+                    if let Err(failure) = run.await {
+                        tracing::debug!(%failure, "guest failed after its answer");
+                    }
+                });
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+/// Work of a guest behind its answer: bounded by the guest's own wall time and by the permit that it holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ends by itself at the guest's wall time; its permit counts it"
+)]
+fn spawn_behind(work: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(work));
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(frame) = self.ready.pop_front() {
+            self.ready_bytes -= frame.data_ref().map_or(0, |data| data.len() as u64);
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        self.poll_source(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && self.body.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            None if self.ready.iter().all(Frame::is_data) => SizeHint::with_exact(self.ready_bytes),
+            _ => SizeHint::new(),
+        }
+    }
+}

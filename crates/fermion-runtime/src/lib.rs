@@ -1,0 +1,32 @@
+//! The sandbox: compiles components in a child, seals native code, instantiates and calls components under limits.
+//! The only crate that knows wasmtime. Refuses to do: listening, routing, deciding what may run.
+
+mod classify;
+mod compile;
+mod config_store;
+mod connect;
+mod egress;
+mod engine;
+mod error;
+mod grants;
+mod guest_body;
+mod invoke;
+pub mod limits;
+mod link;
+mod meter;
+mod output;
+mod program;
+mod response;
+mod seal;
+mod state;
+
+pub use compile::{Compiler, compile_child};
+pub use engine::{Allocation, Engines, Generation};
+pub use error::Error;
+pub use grants::{Directory, EgressRule, Grants};
+pub use guest_body::GuestBody;
+pub use invoke::{Call, Reply};
+pub use meter::Meter;
+pub use output::{GuestOutput, Stream};
+pub use program::Program;
+pub use seal::SealKey;

@@ -1,0 +1,86 @@
+//! Every bound of the sandbox that a package does not choose itself, with its unit and its reason.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// How often the epoch moves: the longest a looping guest holds a serving thread before it must yield, and the unit in
+/// which CPU time is noticed. A millisecond keeps neighbours quick; the ticker sleeps while no guest runs.
+pub const EPOCH_TICK: Duration = Duration::from_millis(1);
+/// Ticks without a running guest after which the ticker sleeps until one starts.
+pub const EPOCH_IDLE_TICKS: u32 = 1_000;
+
+/// Instances alive at once in one engine: more requests than this wait or are shed. Address space, not memory:
+/// 1,000 slots of 4 GiB and guards are 4 TiB of the 128 TiB a process may map.
+pub const POOL_INSTANCES: u32 = 1_000;
+/// Core modules inside components alive at once: toolchains split a component into three to five.
+pub const POOL_CORE_INSTANCES: u32 = 8 * POOL_INSTANCES;
+/// Core modules in one component: generous for composed components, bounded against hostile ones.
+pub const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 100;
+/// Linear memories in one component.
+pub const MEMORIES_PER_COMPONENT_MAX: u32 = 20;
+/// Tables in one component.
+pub const TABLES_PER_COMPONENT_MAX: u32 = 100;
+/// Tables alive at once.
+pub const POOL_TABLES: u32 = 8 * POOL_INSTANCES;
+/// Elements in one table: the largest language runtimes need about 15,000.
+pub const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Host bookkeeping for one core instance or one component, in bytes; a Python component needs about 400 KiB.
+pub const INSTANCE_BYTES_MAX: usize = 2 * MIB;
+/// Linear memory kept resident in a free slot and reset by copying, in bytes. Pays only with the pagemap scan.
+pub const MEMORY_KEEP_RESIDENT_BYTES: usize = MIB;
+/// Table memory kept resident in a free slot, in bytes.
+pub const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
+/// Fiber stack kept resident, in bytes.
+pub const STACK_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
+/// Address space that the pool reserves for one linear memory, in bytes: all of wasm32, so that no access is checked.
+pub const MEMORY_RESERVATION_BYTES: usize = 4096 * MIB;
+
+/// The guest's own call stack, in bytes: enough for interpreters, and exhausted within a millisecond by a runaway
+/// recursion.
+pub const GUEST_STACK_BYTES: usize = 512 * KIB;
+/// The fiber that holds the guest's stack and the host calls made from it, in bytes of address space.
+pub const FIBER_STACK_BYTES: usize = 2 * MIB;
+const _: () = assert!(GUEST_STACK_BYTES * 2 <= FIBER_STACK_BYTES);
+
+/// Bytes that one host call may copy out of a guest.
+pub const HOSTCALL_BYTES_MAX: usize = 4 * MIB;
+/// Component-model handles one instance may hold. Two are needed for each timer; a thousand timers must fit.
+pub const HANDLES_MAX: usize = 4 * KIB;
+/// Entries of the host's resource table for one instance.
+pub const RESOURCES_MAX: usize = 4 * KIB;
+/// Accounted bytes (names, values, map entries) of one `fields` resource.
+pub const FIELDS_BYTES_MAX: usize = 32 * KIB;
+/// Header fields in a guest's answer; more is GUEST_RESPONSE_INVALID.
+pub const RESPONSE_HEADERS_MAX: usize = 100;
+/// Bytes of header names and values in a guest's answer.
+pub const RESPONSE_HEADER_BYTES_MAX: usize = 32 * KIB;
+/// Random bytes one call may ask for.
+pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+/// One write of a guest to a body, in bytes.
+pub const BODY_CHUNK_BYTES_MAX: usize = 64 * KIB;
+/// Chunks of a response body that wait for a slow client before the guest blocks.
+pub const BODY_CHUNKS_BUFFERED: usize = 4;
+/// Body bytes gathered before the head is sent, so that short answers leave in one piece.
+pub const PREFETCH_BYTES_MAX: usize = 64 * KIB;
+
+/// Outgoing requests one incoming request may make.
+pub const SUBREQUESTS_MAX: u32 = 32;
+/// Connecting to an upstream, unless the guest asks for less.
+pub const EGRESS_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Waiting for an upstream's answer, unless the guest asks for less. The wall time of the request ends it earlier.
+pub const EGRESS_FIRST_BYTE_MAX: Duration = Duration::from_secs(60);
+/// Waiting between two pieces of an upstream's body, unless the guest asks for less.
+pub const EGRESS_BETWEEN_BYTES_MAX: Duration = Duration::from_secs(60);
+
+/// A component larger than this is refused before it is compiled, in bytes.
+pub const COMPONENT_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Wall time of one compilation.
+pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
+/// CPU time of one compilation, all threads together, in seconds (the unit of the operating system's limit).
+pub const COMPILE_CPU_SECONDS_MAX: u64 = 240;
+/// Address space of the compiling child, in bytes.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4096 * MIB as u64;
+/// Native code that a compilation may produce, in bytes.
+pub const NATIVE_BYTES_MAX: u64 = 512 * MIB as u64;

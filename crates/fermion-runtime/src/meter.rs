@@ -1,0 +1,78 @@
+//! What one request used, shared between the guest's store, the epoch callback and whoever records the request.
+//! CPU time is measured by the thread's own clock from the first epoch tick on, so that a guest that answers within a
+//! tick costs no system call, and a guest that was only waiting is never charged.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Counters of one request.
+#[derive(Debug, Default)]
+pub struct Meter {
+    cpu_nanos: AtomicU64,
+    mark_nanos: AtomicU64,
+    measuring: AtomicBool,
+    growth_refused: AtomicBool,
+    instantiate_nanos: AtomicU64,
+}
+
+fn thread_cpu_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let nanos = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+impl Meter {
+    /// Guest CPU time so far; zero while the guest has run for less than one epoch tick.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Relaxed))
+    }
+
+    /// How long making the instance took.
+    pub fn instantiate(&self) -> Duration {
+        Duration::from_nanos(self.instantiate_nanos.load(Relaxed))
+    }
+
+    /// True if the guest was refused memory or table space.
+    pub fn growth_refused(&self) -> bool {
+        self.growth_refused.load(Relaxed)
+    }
+
+    pub(crate) fn refuse_growth(&self) {
+        self.growth_refused.store(true, Relaxed);
+    }
+
+    pub(crate) fn instantiated(&self, took: Duration) {
+        self.instantiate_nanos
+            .store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The guest is about to run on this thread.
+    pub(crate) fn enter(&self) {
+        if self.measuring.load(Relaxed) {
+            self.mark_nanos.store(thread_cpu_nanos(), Relaxed);
+        }
+    }
+
+    /// The guest has stopped running on this thread.
+    pub(crate) fn leave(&self) {
+        if self.measuring.load(Relaxed) {
+            self.charge();
+        }
+    }
+
+    /// An epoch tick passed while the guest ran: charges it and gives the total.
+    pub(crate) fn tick(&self) -> Duration {
+        if self.measuring.swap(true, Relaxed) {
+            self.charge();
+        } else {
+            self.mark_nanos.store(thread_cpu_nanos(), Relaxed);
+        }
+        self.cpu()
+    }
+
+    fn charge(&self) {
+        let now = thread_cpu_nanos();
+        let since = now.saturating_sub(self.mark_nanos.swap(now, Relaxed));
+        self.cpu_nanos.fetch_add(since, Relaxed);
+    }
+}

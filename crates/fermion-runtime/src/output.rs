@@ -1,0 +1,96 @@
+//! Guest stdout and stderr as a sink that the embedder chooses. Nothing is allocated until a guest writes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Which of the two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Takes what a guest writes. Must not block: it is called on a serving thread.
+pub trait GuestOutput: Send + Sync + 'static {
+    /// Takes bytes as the guest wrote them; lines may be split anywhere.
+    fn write(&self, stream: Stream, bytes: &[u8]);
+}
+
+/// Throws everything away.
+impl GuestOutput for () {
+    fn write(&self, _stream: Stream, _bytes: &[u8]) {}
+}
+
+/// Bytes a guest may hand over in one write.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Clone)]
+pub(crate) struct OutputSink {
+    pub(crate) output: Arc<dyn GuestOutput>,
+    pub(crate) stream: Stream,
+}
+
+impl IsTerminal for OutputSink {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for OutputSink {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for OutputSink {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.output.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl Pollable for OutputSink {
+    fn ready<'life, 'ready>(&'life mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'ready>>
+    where
+        'life: 'ready,
+        Self: 'ready,
+    {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl AsyncWrite for OutputSink {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.output.write(self.stream, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,126 @@
+//! What the host keeps for one instance: WASI contexts, the resource table, limits, the meter. Made for each request,
+//! so whatever costs is made on first use.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::egress::Egress;
+use crate::engine::Running;
+use crate::grants::Grants;
+use crate::limits;
+use crate::meter::Meter;
+use crate::output::{GuestOutput, OutputSink, Stream};
+
+/// The data of one store.
+pub(crate) struct State {
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) meter: Arc<Meter>,
+    wasi: Option<WasiCtx>,
+    http: WasiHttpCtx,
+    egress: Egress,
+    table: ResourceTable,
+    output: Arc<dyn GuestOutput>,
+    memory_bytes_max: usize,
+    _running: Running,
+}
+
+impl State {
+    pub(crate) fn new(
+        grants: Arc<Grants>,
+        meter: Arc<Meter>,
+        egress: Egress,
+        output: Arc<dyn GuestOutput>,
+        memory_bytes_max: u64,
+        running: Running,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits::FIELDS_BYTES_MAX);
+        Self {
+            grants,
+            meter,
+            wasi: None,
+            http,
+            egress,
+            table,
+            output,
+            memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
+            _running: running,
+        }
+    }
+}
+
+/// The WASI context of a grant: no environment, files, sockets or arguments beyond it.
+fn wasi_context(grants: &Grants, output: &Arc<dyn GuestOutput>) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    builder
+        .stdout(OutputSink {
+            output: output.clone(),
+            stream: Stream::Stdout,
+        })
+        .stderr(OutputSink {
+            output: output.clone(),
+            stream: Stream::Stderr,
+        })
+        .max_random_size(limits::RANDOM_BYTES_MAX)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .envs(&grants.env);
+    for directory in &grants.directories {
+        let permissions = if directory.writable {
+            FsPerms::ReadWrite
+        } else {
+            FsPerms::ReadOnly
+        };
+        if let Err(error) = builder.preopened_dir(&directory.host, &directory.guest, permissions) {
+            tracing::warn!(directory = %directory.host.display(), %error, "granted directory cannot be opened");
+        }
+    }
+    builder.build()
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| wasi_context(&self.grants, &self.output));
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.egress,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let allowed = desired <= self.memory_bytes_max;
+        if !allowed {
+            self.meter.refuse_growth();
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let allowed = desired <= limits::TABLE_ELEMENTS_MAX;
+        if !allowed {
+            self.meter.refuse_growth();
+        }
+        Ok(allowed)
+    }
+}

@@ -1,0 +1,124 @@
+//! One request's standard output and error: bytes in, lines out, within a budget.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fermion_model::record::Served;
+
+use crate::limits::{LINE_BYTES_MAX, REQUEST_LOG_BYTES_MAX};
+use crate::log_hub::{LogHub, LogLine, Stream};
+
+/// What a guest writes while it answers one request. Clones share lines and budget; when the last one is dropped, an
+/// unfinished line goes out.
+#[derive(Debug, Clone)]
+pub struct GuestLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hub: LogHub,
+    served: Arc<Served>,
+    request_id: [u8; 16],
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    bytes: usize,
+    is_cut: bool,
+}
+
+impl State {
+    fn line(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+impl GuestLog {
+    pub(crate) fn new(hub: LogHub, served: Arc<Served>, request_id: [u8; 16]) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                hub,
+                served,
+                request_id,
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Takes bytes. What is over the request's budget is dropped, and one line says so.
+    pub fn write(&self, stream: Stream, bytes: &[u8]) {
+        let shared = &*self.shared;
+        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = bytes.len().min(REQUEST_LOG_BYTES_MAX - state.bytes);
+        state.bytes += allowed;
+        for part in bytes[..allowed].split_inclusive(|&b| b == b'\n') {
+            shared.add(state.line(stream), stream, part);
+        }
+        if allowed < bytes.len() && !state.is_cut {
+            state.is_cut = true;
+            shared.flush(&mut state);
+            shared.emit(
+                stream,
+                format!("output truncated after {REQUEST_LOG_BYTES_MAX} bytes").as_bytes(),
+            );
+        }
+    }
+}
+
+impl Shared {
+    fn add(&self, line: &mut Vec<u8>, stream: Stream, mut part: &[u8]) {
+        let is_whole = part.ends_with(b"\n");
+        if is_whole {
+            part = &part[..part.len() - 1];
+        }
+        while line.len() + part.len() > LINE_BYTES_MAX {
+            let (fits, rest) = part.split_at(LINE_BYTES_MAX - line.len());
+            line.extend_from_slice(fits);
+            self.emit(stream, line);
+            line.clear();
+            part = rest;
+        }
+        if !is_whole {
+            line.extend_from_slice(part);
+        } else if line.is_empty() {
+            self.emit(stream, part);
+        } else {
+            line.extend_from_slice(part);
+            self.emit(stream, line);
+            line.clear();
+        }
+    }
+
+    fn emit(&self, stream: Stream, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.hub.push(LogLine {
+            time: self.hub.now(),
+            served: Arc::clone(&self.served),
+            request_id: self.request_id,
+            stream,
+            line: String::from_utf8_lossy(line).into_owned(),
+        });
+    }
+
+    fn flush(&self, state: &mut State) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let line = std::mem::take(state.line(stream));
+            if !line.is_empty() {
+                self.emit(stream, &line);
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.flush(&mut state);
+    }
+}

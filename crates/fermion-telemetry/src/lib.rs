@@ -1,0 +1,26 @@
+//! What the platform knows of its requests: metrics, the access log and the guests' own output, all made from records
+//! and bytes that others hand in. Measures nothing itself, keeps no clock of its own, never blocks a request, and puts
+//! no unbounded id into a label.
+
+mod access_log;
+mod clock;
+mod error;
+mod exposition;
+mod guest_log;
+mod histogram;
+pub mod limits;
+mod line_sink;
+mod log_hub;
+mod metrics;
+mod process;
+mod release_metrics;
+mod timestamp;
+
+pub use access_log::AccessLog;
+pub use clock::Clock;
+pub use error::Error;
+pub use guest_log::GuestLog;
+pub use line_sink::Destination;
+pub use log_hub::{Echo, Follower, LogHub, LogLine, Stream};
+pub use metrics::{BuildInfo, Telemetry};
+pub use timestamp::rfc3339;

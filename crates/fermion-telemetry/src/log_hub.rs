@@ -1,0 +1,309 @@
+//! The guests' lines: kept for a while by app, handed to those who follow, echoed if asked for. Every bound drops lines
+//! and counts them; nothing here makes a guest wait. One namespace's lines are never shown under another's name.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use fermion_model::ReleaseNumber;
+use fermion_model::record::Served;
+use tokio::sync::mpsc;
+
+use crate::limits::{
+    ECHO_QUEUE_LINES_MAX, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LOG_APPS_MAX, RECENT_BYTES_MAX, RECENT_LINES_MAX,
+};
+use crate::line_sink::{Destination, LineSink};
+use crate::{Clock, Error, GuestLog, rfc3339};
+
+/// Which of a guest's outputs a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// The lower-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// One line of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When its last byte came.
+    pub time: SystemTime,
+    /// Which release said it.
+    pub served: Arc<Served>,
+    /// While answering which request.
+    pub request_id: [u8; 16],
+    /// Where it was said.
+    pub stream: Stream,
+    /// Without its end; bytes that are not UTF-8 are replaced.
+    pub line: String,
+}
+
+#[derive(serde::Serialize)]
+struct JsonLine<'a> {
+    time: String,
+    namespace: &'a str,
+    app: &'a str,
+    release: String,
+    request_id: String,
+    stream: &'static str,
+    line: &'a str,
+}
+
+impl LogLine {
+    /// One JSON object without a line end.
+    pub fn to_json(&self) -> String {
+        let line = JsonLine {
+            time: rfc3339(self.time),
+            namespace: &self.served.namespace,
+            app: &self.served.app,
+            release: ReleaseNumber(self.served.release).to_string(),
+            request_id: hex(&self.request_id),
+            stream: self.stream.as_str(),
+            line: &self.line,
+        };
+        serde_json::to_string(&line).expect("a line of plain values is JSON")
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// Whether lines are written to the process's own output too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// They are not.
+    Off,
+    /// JSON lines on standard error.
+    Stderr,
+}
+
+/// Where all guests' lines come together. Clones share it.
+#[derive(Debug, Clone)]
+pub struct LogHub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    apps: Mutex<HashMap<String, HashMap<String, Recent>>>,
+    followers: Mutex<Vec<Listener>>,
+    echo: LineSink<Arc<LogLine>>,
+    lost: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogHub")
+            .field("echo", &self.echo)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    lines: VecDeque<Arc<LogLine>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, line: Arc<LogLine>) {
+        self.bytes += line.line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > RECENT_LINES_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.lines.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.line.len();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Listener {
+    /// None hears every app.
+    app: Option<(String, String)>,
+    lines: mpsc::Sender<Arc<LogLine>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Listener {
+    fn hears(&self, served: &Served) -> bool {
+        self.app
+            .as_ref()
+            .is_none_or(|(namespace, app)| *namespace == served.namespace && *app == served.app)
+    }
+}
+
+/// Lines as they come. Dropping it stops following.
+#[derive(Debug)]
+pub struct Follower {
+    lines: mpsc::Receiver<Arc<LogLine>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Follower {
+    /// The next line. None when the hub is gone, or had no room for another follower.
+    pub async fn next(&mut self) -> Option<Arc<LogLine>> {
+        self.lines.recv().await
+    }
+
+    /// The next line if it is here already.
+    pub fn try_next(&mut self) -> Option<Arc<LogLine>> {
+        self.lines.try_recv().ok()
+    }
+
+    /// Lines lost because this follower was too slow.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LogHub {
+    /// An empty hub.
+    ///
+    /// # Errors
+    /// When the echo's writer cannot be started.
+    pub fn new(clock: Arc<dyn Clock>, echo: Echo) -> Result<Self, Error> {
+        let destination = match echo {
+            Echo::Off => Destination::Off,
+            Echo::Stderr => Destination::Stderr,
+        };
+        let format =
+            |line: &Arc<LogLine>, out: &mut Vec<u8>| out.extend_from_slice(line.to_json().as_bytes());
+        let echo = LineSink::open(&destination, "guest-log", ECHO_QUEUE_LINES_MAX, format)?;
+        let shared = Shared {
+            clock,
+            apps: Mutex::default(),
+            followers: Mutex::default(),
+            echo,
+            lost: AtomicU64::new(0),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The output of one request's guest.
+    pub fn guest(&self, served: &Arc<Served>, request_id: [u8; 16]) -> GuestLog {
+        GuestLog::new(self.clone(), Arc::clone(served), request_id)
+    }
+
+    /// Takes one line.
+    pub fn push(&self, line: LogLine) {
+        let line = Arc::new(line);
+        let served = &*line.served;
+        {
+            let mut apps = lock(&self.shared.apps);
+            let is_known = apps
+                .get(&served.namespace)
+                .is_some_and(|apps| apps.contains_key(&served.app));
+            if is_known || apps.values().map(HashMap::len).sum::<usize>() < LOG_APPS_MAX {
+                let of_namespace = apps.entry(served.namespace.clone()).or_default();
+                of_namespace
+                    .entry(served.app.clone())
+                    .or_default()
+                    .push(Arc::clone(&line));
+            } else {
+                self.shared.lost.fetch_add(1, Relaxed);
+            }
+        }
+        lock(&self.shared.followers).retain(|listener| {
+            if !listener.hears(served) {
+                return !listener.lines.is_closed();
+            }
+            match listener.lines.try_send(Arc::clone(&line)) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    listener.lost.fetch_add(1, Relaxed);
+                    self.shared.lost.fetch_add(1, Relaxed);
+                    true
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
+        });
+        if self.shared.echo.is_on() {
+            self.shared.echo.write(line);
+        }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.shared.clock.now()
+    }
+
+    /// The last lines of an app, the oldest first.
+    pub fn recent(&self, namespace: &str, app: &str, lines_max: usize) -> Vec<Arc<LogLine>> {
+        let apps = lock(&self.shared.apps);
+        let Some(recent) = apps.get(namespace).and_then(|apps| apps.get(app)) else {
+            return Vec::new();
+        };
+        let skip = recent.lines.len().saturating_sub(lines_max);
+        recent.lines.iter().skip(skip).cloned().collect()
+    }
+
+    /// The lines of an app from now on.
+    pub fn follow(&self, namespace: &str, app: &str) -> Follower {
+        self.listen(Some((namespace.to_owned(), app.to_owned())))
+    }
+
+    /// The lines of every app from now on: for the operator of the whole process.
+    pub fn follow_all(&self) -> Follower {
+        self.listen(None)
+    }
+
+    fn listen(&self, app: Option<(String, String)>) -> Follower {
+        let (sender, lines) = mpsc::channel(FOLLOWER_LINES_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut followers = lock(&self.shared.followers);
+        followers.retain(|listener| !listener.lines.is_closed());
+        if followers.len() < FOLLOWERS_MAX {
+            followers.push(Listener {
+                app,
+                lines: sender,
+                lost: Arc::clone(&lost),
+            });
+        } else {
+            tracing::warn!(max = FOLLOWERS_MAX, "too many log followers");
+        }
+        Follower { lines, lost }
+    }
+
+    /// Forgets an app's lines, when the app is gone.
+    pub fn forget(&self, namespace: &str, app: &str) {
+        let mut apps = lock(&self.shared.apps);
+        if let Some(of_namespace) = apps.get_mut(namespace) {
+            of_namespace.remove(app);
+            if of_namespace.is_empty() {
+                apps.remove(namespace);
+            }
+        }
+    }
+
+    /// Lines lost to slow followers, a slow echo, or too many apps.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Relaxed) + self.shared.echo.dropped()
+    }
+}

@@ -1,0 +1,239 @@
+//! The metrics of one process: takes request records on the hot path without a lock or an allocation, and gives the
+//! text that a scraper reads. Cardinality is bounded: releases by number, everything else by construction.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use fermion_model::Fault;
+use fermion_model::record::{RequestRecord, Served};
+use prometheus_client::registry::Registry;
+
+use crate::exposition::Exposition;
+use crate::limits::RELEASES_MAX;
+use crate::release_metrics::{ReleaseMetrics, fault_index};
+
+/// What is running, for `fermion_build_info`.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildInfo<'a> {
+    /// The binary's version.
+    pub version: &'a str,
+    /// The commit it was built from, or `unknown`.
+    pub commit: &'a str,
+}
+
+/// The metrics of one process.
+#[derive(Debug)]
+pub struct Telemetry {
+    releases: Arc<Releases>,
+    registry: Registry,
+}
+
+/// A release as requests name it, and its counters. Holding the name keeps its address from being used again.
+#[derive(Debug, Clone)]
+struct Known {
+    name: Arc<Served>,
+    metrics: Arc<ReleaseMetrics>,
+}
+
+/// A value read at each scrape, with the label it goes under.
+pub(crate) type Watched = (&'static str, Box<dyn Fn() -> u64 + Send + Sync>);
+
+/// Every release's counters.
+pub(crate) struct Releases {
+    /// Sorted by the name's address.
+    known: ArcSwap<Vec<Known>>,
+    /// Held while `known` is being replaced.
+    change: Mutex<()>,
+    /// For releases beyond [`RELEASES_MAX`].
+    other: ReleaseMetrics,
+    /// Requests without a route by fault; the last is for those without one.
+    unrouted: [AtomicU64; Fault::ALL.len() + 1],
+    dropped_lines: Mutex<Vec<Watched>>,
+    shards: usize,
+}
+
+impl fmt::Debug for Releases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Releases")
+            .field("known", &self.known.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn address(served: &Arc<Served>) -> usize {
+    Arc::as_ptr(served).addr()
+}
+
+impl Telemetry {
+    /// The content type of [`Telemetry::render`].
+    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// Metrics at zero.
+    pub fn new(build: BuildInfo<'_>) -> Self {
+        let shards = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let other = Served {
+            namespace: "other".to_owned(),
+            app: "other".to_owned(),
+            release: 0,
+        };
+        let releases = Arc::new(Releases {
+            known: ArcSwap::default(),
+            change: Mutex::new(()),
+            other: ReleaseMetrics::new(Arc::new(other), shards),
+            unrouted: Default::default(),
+            dropped_lines: Mutex::new(Vec::new()),
+            shards,
+        });
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Exposition::new(Arc::clone(&releases), build)));
+        Self { releases, registry }
+    }
+
+    /// Counts one request.
+    pub fn observe(&self, record: &RequestRecord) {
+        let Some(served) = &record.served else {
+            let index = record.fault.map_or(Fault::ALL.len(), fault_index);
+            self.releases.unrouted[index].fetch_add(1, Relaxed);
+            return;
+        };
+        {
+            let known = self.releases.known.load();
+            if let Ok(index) = known.binary_search_by_key(&address(served), |known| address(&known.name)) {
+                return known[index].metrics.observe(record);
+            }
+            if known.len() >= RELEASES_MAX {
+                return self.releases.other.observe(record);
+            }
+        }
+        match self.releases.add(served) {
+            Some(metrics) => metrics.observe(record),
+            None => self.releases.other.observe(record),
+        }
+    }
+
+    /// Reads the number of instances in use at each scrape, until the release is retired.
+    pub fn watch_instances(&self, served: &Arc<Served>, read: impl Fn() -> u64 + Send + Sync + 'static) {
+        if let Some(metrics) = self.releases.add(served) {
+            metrics.revive();
+            metrics.watch_instances(Box::new(read));
+        }
+    }
+
+    /// Reads at each scrape how many lines a log has dropped.
+    pub fn watch_dropped_lines(&self, log: &'static str, read: impl Fn() -> u64 + Send + Sync + 'static) {
+        let mut watched = self
+            .releases
+            .dropped_lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|(name, _)| *name != log);
+        watched.push((log, Box::new(read)));
+    }
+
+    /// A release is gone: its series leave after the next scrape, unless it comes back.
+    pub fn retire(&self, served: &Served) {
+        for known in self
+            .releases
+            .known
+            .load()
+            .iter()
+            .filter(|known| *known.name == *served)
+        {
+            known.metrics.retire();
+        }
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            tracing::error!(%error, "cannot write the metrics");
+        }
+        self.releases.forget_retired();
+        text
+    }
+}
+
+impl Releases {
+    /// The counters of a release, made if they are not there. None if there are too many releases.
+    fn add(&self, served: &Arc<Served>) -> Option<Arc<ReleaseMetrics>> {
+        let _held = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load_full();
+        let index = match known.binary_search_by_key(&address(served), |known| address(&known.name)) {
+            Ok(index) => return Some(Arc::clone(&known[index].metrics)),
+            Err(index) => index,
+        };
+        if known.len() >= RELEASES_MAX {
+            tracing::warn!(
+                namespace = served.namespace,
+                app = served.app,
+                "too many releases for metrics of their own"
+            );
+            return None;
+        }
+        // The same release under another address goes on with the same counters.
+        let metrics = match known.iter().find(|known| known.name == *served) {
+            Some(same) => {
+                same.metrics.revive();
+                Arc::clone(&same.metrics)
+            }
+            None => Arc::new(ReleaseMetrics::new(Arc::clone(served), self.shards)),
+        };
+        let mut next = Vec::clone(&known);
+        next.insert(
+            index,
+            Known {
+                name: Arc::clone(served),
+                metrics: Arc::clone(&metrics),
+            },
+        );
+        self.known.store(Arc::new(next));
+        Some(metrics)
+    }
+
+    fn forget_retired(&self) {
+        let _held = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load_full();
+        if known.iter().any(|known| known.metrics.is_retired()) {
+            let kept = known
+                .iter()
+                .filter(|known| !known.metrics.is_retired())
+                .cloned()
+                .collect();
+            self.known.store(Arc::new(kept));
+        }
+    }
+
+    /// Every release once, in the order of their names; the overflow last, if it was needed.
+    pub(crate) fn sorted(&self) -> Vec<Arc<ReleaseMetrics>> {
+        let mut all: Vec<_> = self
+            .known
+            .load()
+            .iter()
+            .map(|known| Arc::clone(&known.metrics))
+            .collect();
+        all.sort_by(|a, b| a.served.cmp(&b.served));
+        all.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        all
+    }
+
+    pub(crate) fn other(&self) -> &ReleaseMetrics {
+        &self.other
+    }
+
+    /// Requests without a route, by code.
+    pub(crate) fn unrouted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let codes = Fault::ALL.iter().map(|fault| fault.code()).chain(["none"]);
+        codes
+            .zip(&self.unrouted)
+            .map(|(code, count)| (code, count.load(Relaxed)))
+    }
+
+    pub(crate) fn dropped_lines(&self) -> Vec<(&'static str, u64)> {
+        let watched = self.dropped_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.iter().map(|(log, read)| (*log, read())).collect()
+    }
+}

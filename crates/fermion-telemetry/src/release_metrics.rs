@@ -1,0 +1,197 @@
+//! The counters of one release: sharded, so that serving threads do not share cache lines, and found by pointer, so
+//! that a request compares no strings.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fermion_model::record::{RequestRecord, Served};
+use fermion_model::{Blame, Fault};
+
+use crate::histogram::{Histogram, Snapshot};
+use crate::limits::SHARDS_MAX;
+
+/// Label values of `status_class`; the first is for requests that got no answer.
+pub(crate) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Label values of `blame`; the first is for requests that went well.
+pub(crate) const BLAMES: [&str; 5] = ["none", "guest", "client", "upstream", "platform"];
+/// Label values of `phase`.
+pub(crate) const PHASES: [&str; 4] = ["queue", "instantiate", "first_byte", "total"];
+
+const FAULTS: usize = Fault::ALL.len();
+
+/// One thread's share; aligned to two cache lines, which neighbours are fetched in.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    requests: [[AtomicU64; BLAMES.len()]; CLASSES.len()],
+    faults: [AtomicU64; FAULTS],
+    phases: [Histogram; PHASES.len()],
+    cold: AtomicU64,
+    warm: AtomicU64,
+    cpu_nanos: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+/// Reads a value at each scrape.
+type Watch = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// One release's counters.
+pub(crate) struct ReleaseMetrics {
+    pub(crate) served: Arc<Served>,
+    shards: Box<[Shard]>,
+    instances: Mutex<Option<Watch>>,
+    /// The release is gone; its series leave after they were scraped once more.
+    is_retired: AtomicBool,
+}
+
+impl fmt::Debug for ReleaseMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReleaseMetrics")
+            .field("served", &self.served)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One release's counters, summed over the shards.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) requests: [[u64; BLAMES.len()]; CLASSES.len()],
+    pub(crate) faults: [u64; FAULTS],
+    pub(crate) phases: [Snapshot; PHASES.len()],
+    pub(crate) cold: u64,
+    pub(crate) warm: u64,
+    pub(crate) cpu_nanos: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+thread_local! {
+    /// Counts threads up, so that the first few, which serve, have shards of their own.
+    static THREAD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Relaxed)
+    };
+}
+
+fn blame_index(blame: Option<Blame>) -> usize {
+    match blame {
+        None => 0,
+        Some(Blame::Guest) => 1,
+        Some(Blame::Client) => 2,
+        Some(Blame::Upstream) => 3,
+        Some(Blame::Platform) => 4,
+    }
+}
+
+/// The position of a fault in [`Fault::ALL`], which lists every fault in the order of its declaration.
+pub(crate) fn fault_index(fault: Fault) -> usize {
+    fault as usize
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    if by > 0 {
+        counter.fetch_add(by, Relaxed);
+    }
+}
+
+impl ReleaseMetrics {
+    pub(crate) fn new(served: Arc<Served>, shards: usize) -> Self {
+        Self {
+            served,
+            shards: (0..shards.clamp(1, SHARDS_MAX))
+                .map(|_| Shard::default())
+                .collect(),
+            instances: Mutex::new(None),
+            is_retired: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn observe(&self, record: &RequestRecord) {
+        let shard = &self.shards[THREAD.with(|index| *index) % self.shards.len()];
+        let class = usize::from(record.status / 100).min(CLASSES.len() - 1);
+        count(&shard.requests[class][blame_index(record.blame())], 1);
+        if let Some(fault) = record.fault {
+            count(&shard.faults[fault_index(fault)], 1);
+        }
+        let phases = [record.queue, record.instantiate, record.first_byte, record.total];
+        for (histogram, duration) in shard.phases.iter().zip(phases) {
+            histogram.observe(duration);
+        }
+        if record.cold {
+            count(&shard.cold, 1);
+        } else if record.instantiate > Duration::ZERO {
+            count(&shard.warm, 1);
+        }
+        count(
+            &shard.cpu_nanos,
+            u64::try_from(record.cpu.as_nanos()).unwrap_or(u64::MAX),
+        );
+        count(&shard.bytes_in, record.bytes_in);
+        count(&shard.bytes_out, record.bytes_out);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for shard in &self.shards {
+            for (sums, counts) in totals.requests.iter_mut().zip(&shard.requests) {
+                for (sum, count) in sums.iter_mut().zip(counts) {
+                    *sum += count.load(Relaxed);
+                }
+            }
+            for (sum, count) in totals.faults.iter_mut().zip(&shard.faults) {
+                *sum += count.load(Relaxed);
+            }
+            for (sum, histogram) in totals.phases.iter_mut().zip(&shard.phases) {
+                histogram.add_to(sum);
+            }
+            totals.cold += shard.cold.load(Relaxed);
+            totals.warm += shard.warm.load(Relaxed);
+            totals.cpu_nanos += shard.cpu_nanos.load(Relaxed);
+            totals.bytes_in += shard.bytes_in.load(Relaxed);
+            totals.bytes_out += shard.bytes_out.load(Relaxed);
+        }
+        totals
+    }
+
+    pub(crate) fn watch_instances(&self, read: Watch) {
+        *self.instances.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+    }
+
+    /// None if nobody said how to read it.
+    pub(crate) fn instances(&self) -> Option<u64> {
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|read| read())
+    }
+
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+        // What the reader holds, such as the release's pool, is let go now.
+        *self.instances.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn revive(&self) {
+        self.is_retired.store(false, Relaxed);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_listed_in_their_order() {
+        for (index, &fault) in Fault::ALL.iter().enumerate() {
+            assert_eq!(fault_index(fault), index);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! One line a request.
+
+use fermion_model::Fault;
+use fermion_telemetry::{AccessLog, Destination};
+
+use crate::{clock, record, served};
+
+#[test]
+fn a_line_says_everything_and_escapes_what_callers_chose() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let log = AccessLog::open(&Destination::File(file.clone()), clock()).unwrap();
+    assert!(log.is_on());
+    log.write(record(Some(&served("tax", 7))));
+    let mut refused = record(None);
+    refused.path = "/\"\n\u{1b}[31m".to_owned();
+    (refused.status, refused.fault, refused.detail) = (404, Some(Fault::NoRoute), "why".to_owned());
+    log.write(refused);
+    log.close();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let id = "ab".repeat(16);
+    assert_eq!(
+        lines[0],
+        format!(
+            "{{\"time\":\"2026-11-21T00:00:00.000000Z\",\"namespace\":\"shop\",\"app\":\"tax\",\"release\":\"r7\",\
+             \"method\":\"GET\",\"path\":\"/tax\",\"status\":200,\"client_gone\":false,\"cold\":true,\"queue_us\":0,\
+             \"instantiate_us\":8,\"first_byte_us\":60,\"total_us\":70,\"cpu_us\":250000,\"bytes_in\":3,\
+             \"bytes_out\":5,\"request_id\":\"{id}\",\"trace_id\":\"{id}\",\"span_id\":\"cdcdcdcdcdcdcdcd\"}}"
+        )
+    );
+    assert!(lines[1].contains(r#""path":"/\"\n\u001b[31m""#), "{}", lines[1]);
+    assert!(lines[1].contains(r#""fault":"NO_ROUTE","blame":"client","detail":"why""#));
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn off_costs_nothing_and_a_bad_file_is_named() {
+    let off = AccessLog::open(&Destination::Off, clock()).unwrap();
+    assert!(!off.is_on());
+    off.write(record(None));
+    assert_eq!(off.dropped(), 0);
+    let missing = Destination::File("/nowhere/at/all.log".into());
+    let error = AccessLog::open(&missing, clock()).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/at/all.log"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_counted_and_ends_nothing() {
+    let log = AccessLog::open(&Destination::File("/dev/full".into()), clock()).unwrap();
+    let dropped = log.dropped_reader();
+    for _ in 0..10 {
+        log.write(record(None));
+    }
+    log.close();
+    assert_eq!(dropped(), 10);
+}

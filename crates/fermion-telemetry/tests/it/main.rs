@@ -1,0 +1,47 @@
+//! Telemetry from outside: records and bytes in, text and lines out.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod access_log;
+mod guest_log;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fermion_model::record::{RequestRecord, Served};
+use fermion_telemetry::Clock;
+
+/// 2026-11-21T00:00:00Z, always.
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(|| -> SystemTime { UNIX_EPOCH + Duration::from_secs(1_795_219_200) })
+}
+
+fn served(app: &str, release: u32) -> Arc<Served> {
+    Arc::new(Served {
+        namespace: "shop".to_owned(),
+        app: app.to_owned(),
+        release,
+    })
+}
+
+fn record(served: Option<&Arc<Served>>) -> RequestRecord {
+    RequestRecord {
+        served: served.cloned(),
+        trace_id: [0xab; 16],
+        span_id: [0xcd; 8],
+        method: http::Method::GET,
+        path: "/tax".to_owned(),
+        status: 200,
+        fault: None,
+        detail: String::new(),
+        client_gone: false,
+        cold: true,
+        queue: Duration::ZERO,
+        instantiate: Duration::from_micros(8),
+        first_byte: Duration::from_micros(60),
+        total: Duration::from_micros(70),
+        cpu: Duration::from_millis(250),
+        bytes_in: 3,
+        bytes_out: 5,
+    }
+}

@@ -1,0 +1,145 @@
+//! What a scraper sees.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use fermion_model::Fault;
+use fermion_telemetry::{BuildInfo, Telemetry, limits};
+
+use crate::{record, served};
+
+fn telemetry() -> Telemetry {
+    Telemetry::new(BuildInfo {
+        version: "1.2.3",
+        commit: "abc",
+    })
+}
+
+#[track_caller]
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|given| given == *line), "no {line:?} in\n{text}");
+    }
+}
+
+#[test]
+fn every_promised_series_is_there() {
+    let telemetry = telemetry();
+    let app = served("tax", 7);
+    telemetry.observe(&record(Some(&app)));
+    let mut trapped = record(Some(&app));
+    (trapped.status, trapped.fault, trapped.cold) = (502, Some(Fault::GuestTrap), false);
+    telemetry.observe(&trapped);
+    let mut gone = record(Some(&app));
+    (gone.status, gone.client_gone) = (0, true);
+    telemetry.observe(&gone);
+    let mut lost = record(None);
+    (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
+    telemetry.observe(&lost);
+    telemetry.watch_instances(&app, || 4);
+    telemetry.watch_dropped_lines("access", || 9);
+    let text = telemetry.render();
+    let who = r#"namespace="shop",app="tax",release="r7""#;
+    has(
+        &text,
+        &[
+            "# TYPE fermion_requests counter",
+            &format!(r#"fermion_requests_total{{{who},status_class="2xx",blame="none"}} 1"#),
+            &format!(r#"fermion_requests_total{{{who},status_class="5xx",blame="guest"}} 1"#),
+            &format!(r#"fermion_requests_total{{{who},status_class="none",blame="client"}} 1"#),
+            "# TYPE fermion_request_duration_seconds histogram",
+            &format!(
+                r#"fermion_request_duration_seconds_bucket{{le="0.00001",{who},phase="instantiate"}} 3"#
+            ),
+            &format!(r#"fermion_request_duration_seconds_bucket{{le="+Inf",{who},phase="total"}} 3"#),
+            &format!(r#"fermion_request_duration_seconds_count{{{who},phase="first_byte"}} 3"#),
+            &format!(r#"fermion_request_duration_seconds_sum{{{who},phase="queue"}} 0.0"#),
+            &format!(r#"fermion_faults_total{{{who},code="GUEST_TRAP"}} 1"#),
+            &format!("fermion_cold_starts_total{{{who}}} 2"),
+            &format!("fermion_warm_starts_total{{{who}}} 1"),
+            &format!("fermion_guest_cpu_seconds_total{{{who}}} 0.75"),
+            &format!("fermion_request_bytes_total{{{who}}} 9"),
+            &format!("fermion_response_bytes_total{{{who}}} 15"),
+            &format!("fermion_instances{{{who}}} 4"),
+            r#"fermion_unrouted_requests_total{code="NO_ROUTE"} 1"#,
+            r#"fermion_dropped_log_lines_total{log="access"} 9"#,
+            r#"fermion_build_info{version="1.2.3",commit="abc"} 1"#,
+        ],
+    );
+    assert!(!cfg!(target_os = "linux") || text.contains(r#"fermion_memory_bytes{kind="resident"} "#));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_release_has_one_set_of_counters_whatever_its_address() {
+    let telemetry = telemetry();
+    for _ in 0..3 {
+        telemetry.observe(&record(Some(&served("tax", 1))));
+    }
+    telemetry.observe(&record(Some(&served("tax", 2))));
+    let text = telemetry.render();
+    has(
+        &text,
+        &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 3"#],
+    );
+    has(
+        &text,
+        &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r2"} 1"#],
+    );
+}
+
+#[test]
+fn a_retired_release_is_scraped_once_more_and_then_gone() {
+    let telemetry = telemetry();
+    let app = served("tax", 1);
+    let pool = Arc::new(AtomicU64::new(2));
+    let reader = Arc::clone(&pool);
+    telemetry.watch_instances(&app, move || reader.load(Relaxed));
+    telemetry.observe(&record(Some(&app)));
+    telemetry.retire(&app);
+    assert_eq!(Arc::strong_count(&pool), 1);
+    telemetry.observe(&record(Some(&app)));
+    let last = telemetry.render();
+    has(
+        &last,
+        &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 2"#],
+    );
+    assert!(!last.contains("fermion_instances{"));
+    assert!(!telemetry.render().contains("tax"));
+    telemetry.observe(&record(Some(&app)));
+    telemetry.retire(&app);
+    telemetry.watch_instances(&served("tax", 1), || 1);
+    drop(telemetry.render());
+    assert!(
+        telemetry.render().contains("tax"),
+        "a release that came back stays"
+    );
+}
+
+#[test]
+fn releases_beyond_the_bound_share_their_counters() {
+    let telemetry = telemetry();
+    for release in 0..=u32::try_from(limits::RELEASES_MAX).unwrap() + 1 {
+        telemetry.observe(&record(Some(&served("tax", release))));
+    }
+    let text = telemetry.render();
+    has(
+        &text,
+        &[r#"fermion_cold_starts_total{namespace="other",app="other",release="r0"} 2"#],
+    );
+}
+
+#[test]
+fn counts_from_many_threads_add_up() {
+    let telemetry = telemetry();
+    let app = served("tax", 1);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..1000).for_each(|_| telemetry.observe(&record(Some(&app)))));
+        }
+    });
+    has(
+        &telemetry.render(),
+        &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 8000"#],
+    );
+}

@@ -1,0 +1,334 @@
+//! The command line as data. What a command does is in `commands`; here is only what can be said.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fermion_model::release::ReleaseNumber;
+use fermion_model::units;
+
+/// Self-hosted edge functions: signed WebAssembly packages, verified, sandboxed and served.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fermion",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Print results as JSON, errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve one bare component: no manifest, no state but a compile cache.
+    Serve(Box<ServeArgs>),
+    /// Run the whole platform in one process: gateway, control plane, node, store.
+    Up(UpArgs),
+    /// Start a new project from a template.
+    New(NewArgs),
+    /// Run a project's build command and check the component.
+    Build(FolderArgs),
+    /// Build a project and make a signed package of it.
+    Pack(FolderArgs),
+    /// Show what is in a package or a component.
+    Inspect(InspectArgs),
+    /// Check a package: digests, layout, signature, imports.
+    Verify(PackageArgs),
+    /// Show or make the key that signs packages.
+    Key(KeyArgs),
+    /// Build, pack and sign a project and make it the running platform's new release.
+    Deploy(DeployArgs),
+    /// Show what runs where.
+    Status(AdminArgs),
+    /// List an app's releases.
+    Releases(AppArgs),
+    /// Route an app to an earlier release.
+    Rollback(RollbackArgs),
+    /// Show what an app's components wrote.
+    Logs(LogsArgs),
+    /// Print a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The component: a .wasm file that exports wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3.
+    pub(crate) file: PathBuf,
+    /// Where to listen. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Serving threads; as many as there are cores unless set.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Give the component an environment variable. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Give the component a wasi:config value. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) config: Vec<(String, String)>,
+    /// Let the component send HTTP requests to HOST, HOST:PORT, https://HOST, or anywhere with '*'. May be repeated.
+    #[arg(long, value_name = "HOST", value_parser = fermion_runtime::EgressRule::parse)]
+    pub(crate) allow_http: Vec<fermion_runtime::EgressRule>,
+    /// Show the component a directory, read-only; HOST::GUEST names it, a trailing ':rw' lets it write. May be repeated.
+    #[arg(long, value_name = "HOST[::GUEST][:rw]", value_parser = directory)]
+    pub(crate) dir: Vec<fermion_runtime::Directory>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// Where the JSON access log goes: off, stdout, stderr or a file.
+    #[arg(long, default_value = "off", value_name = "WHERE")]
+    pub(crate) access_log: String,
+    /// Where compiled code is kept.
+    #[arg(long, value_name = "DIR", env = "FERMION_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// How long requests in flight may take after the signal to stop.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) drain: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Linear memory of one instance.
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) memory: Option<u64>,
+    /// Guest CPU time of one request.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) cpu_time: Option<Duration>,
+    /// Time from a request's head to the end of its answer.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) wall_time: Option<Duration>,
+    /// Requests running at once; more wait in a bounded queue.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(fermion_model::limits::CONCURRENCY_MAX)))]
+    pub(crate) concurrency: Option<u32>,
+    /// The largest request body.
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) request_body: Option<u64>,
+    /// The largest response body.
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) response_body: Option<u64>,
+}
+
+impl LimitArgs {
+    pub(crate) fn limits(&self) -> fermion_model::Limits {
+        let default = fermion_model::Limits::default();
+        fermion_model::Limits {
+            memory_bytes: self.memory.unwrap_or(default.memory_bytes),
+            cpu_time: self.cpu_time.unwrap_or(default.cpu_time),
+            wall_time: self.wall_time.unwrap_or(default.wall_time),
+            request_body_bytes: self.request_body.unwrap_or(default.request_body_bytes),
+            response_body_bytes: self.response_body.unwrap_or(default.response_body_bytes),
+            concurrency: self.concurrency.unwrap_or(default.concurrency),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Projects to build, pack and deploy; without any, what ran last serves again.
+    pub(crate) folders: Vec<PathBuf>,
+    /// Where the gateway listens.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API listens; loopback only.
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
+    pub(crate) admin: SocketAddr,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Rebuild and swap when a project's files change.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Serving threads; as many as there are cores unless set.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Where the JSON access log goes: off, stdout, stderr or a file.
+    #[arg(long, default_value = "off", value_name = "WHERE")]
+    pub(crate) access_log: String,
+    /// How long requests in flight may take after the signal to stop.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) drain: Duration,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct DataArgs {
+    /// Where packages, keys, state and compiled code live.
+    #[arg(
+        long = "data",
+        default_value = ".fermion",
+        value_name = "DIR",
+        env = "FERMION_DATA"
+    )]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The project's name, which is also its folder.
+    pub(crate) name: String,
+    /// The language to start in.
+    #[arg(long, value_enum, default_value = "rust")]
+    pub(crate) lang: Language,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    #[value(alias = "javascript")]
+    Js,
+    Python,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FolderArgs {
+    /// The project's folder.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A package (acme/hello:1.2.3 or acme/hello@sha256:...) or a .wasm file.
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PackageArgs {
+    /// A package: acme/hello:1.2.3 or acme/hello@sha256:...
+    pub(crate) package: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) action: KeyAction,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Make the development key if there is none.
+    New,
+    /// List the public keys that are trusted here.
+    List,
+    /// Print the development key's public half as PEM.
+    Export,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct AdminArgs {
+    /// The platform's admin API.
+    #[arg(
+        long,
+        default_value = "127.0.0.1:7070",
+        value_name = "ADDRESS",
+        env = "FERMION_ADMIN"
+    )]
+    pub(crate) admin: SocketAddr,
+    /// The file with the admin token; the data directory's own unless set.
+    #[arg(long, value_name = "FILE", env = "FERMION_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The project's folder.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AppArgs {
+    /// The app's name.
+    pub(crate) app: fermion_model::AppName,
+    /// The app's namespace.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: fermion_model::Namespace,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// The release to go back to; the one before the active one unless said.
+    pub(crate) to: Option<ReleaseNumber>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// How many lines of the past to show.
+    #[arg(long, short = 'l', default_value_t = 100, value_name = "N")]
+    pub(crate) lines: usize,
+    /// Go on printing as lines come.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE")),
+    }
+}
+
+fn directory(text: &str) -> Result<fermion_runtime::Directory, String> {
+    let (text, writable) = text
+        .strip_suffix(":rw")
+        .map_or((text, false), |rest| (rest, true));
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err(format!("{text:?} is not HOST or HOST::GUEST"));
+    }
+    Ok(fermion_runtime::Directory {
+        host: PathBuf::from(host),
+        guest: guest.to_owned(),
+        writable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn directories_say_their_name_and_whether_they_may_change() {
+        let read_only = directory("/srv/data").unwrap();
+        assert_eq!(
+            (read_only.guest.as_str(), read_only.writable),
+            ("/srv/data", false)
+        );
+        let writable = directory("/srv/data::/data:rw").unwrap();
+        assert_eq!(
+            (writable.host, writable.guest.as_str(), writable.writable),
+            ("/srv/data".into(), "/data", true)
+        );
+        assert!(directory("::x").is_err());
+    }
+}

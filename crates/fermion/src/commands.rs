@@ -1,0 +1,38 @@
+//! One function a command. Commands talk to people; what they do belongs to the crates below.
+
+mod admin;
+mod inspect;
+mod key;
+mod new;
+mod package;
+mod up;
+mod watch;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command that the line names.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let json = cli.json;
+    match cli.command {
+        Command::Serve(arguments) => crate::serve::run(*arguments, json).await,
+        Command::Up(arguments) => up::run(arguments, json).await,
+        Command::New(arguments) => new::run(&arguments, json),
+        Command::Build(arguments) => package::build(&arguments, json).await,
+        Command::Pack(arguments) => package::pack(&arguments, json).await,
+        Command::Inspect(arguments) => inspect::run(&arguments, json),
+        Command::Verify(arguments) => inspect::verify(&arguments, json),
+        Command::Key(arguments) => key::run(&arguments, json),
+        Command::Deploy(arguments) => admin::deploy(&arguments, json).await,
+        Command::Status(arguments) => admin::status(&arguments, json).await,
+        Command::Releases(arguments) => admin::releases(&arguments, json).await,
+        Command::Rollback(arguments) => admin::rollback(&arguments, json).await,
+        Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "fermion", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

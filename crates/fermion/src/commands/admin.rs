@@ -1,0 +1,205 @@
+//! Commands that speak to a running platform through its admin API.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fermion_api::{Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
+use fermion_package::keys::PrivateKey;
+use fermion_package::store::Store;
+use fermion_package::transfer;
+
+use crate::cli::{AdminArgs, AppArgs, DeployArgs, LogsArgs, RollbackArgs};
+use crate::data::DataDirectory;
+use crate::output;
+use crate::project::Project;
+
+fn client(arguments: &AdminArgs) -> Result<Client> {
+    let file = arguments
+        .token_file
+        .clone()
+        .unwrap_or_else(|| arguments.data.directory.join("admin.token"));
+    let token = std::fs::read_to_string(&file).with_context(|| {
+        format!(
+            "cannot read the admin token {}: start `fermion up` here first, or say --data or --token-file",
+            file.display()
+        )
+    })?;
+    Ok(Client::new(&arguments.admin.to_string(), token.trim())?)
+}
+
+/// Builds, packs and signs here; uploads what is missing; makes the new release.
+pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
+    let project = Project::open(&arguments.folder)?;
+    for note in project.notes() {
+        output::note(format!("{}: {note}", arguments.folder.display()));
+    }
+    let client = client(&arguments.admin)?;
+    client.health().await?;
+    let data = DataDirectory::open(&arguments.admin.data.directory)?;
+    let (store, key) = (
+        Store::open(&data.store())?,
+        Arc::new(PrivateKey::load_or_create(&data.keys())?),
+    );
+    let wasm = project.build(|line| output::note(line)).await?;
+    let packed = project.publish(wasm, &store, &key).await?;
+    let export = {
+        let (store, digest) = (store.clone(), packed.digest);
+        tokio::task::spawn_blocking(move || transfer::export(&store, &digest)).await??
+    };
+    for blob in &export.blobs {
+        if !client.has_blob(&blob.digest).await? {
+            client.put_blob(&blob.digest, &blob.path).await?;
+        }
+    }
+    let mut request = project.request(&packed);
+    let tags = export.refs.tags.iter().map(|(tag, digest)| RefTag {
+        tag: tag.clone(),
+        digest: *digest,
+    });
+    request.refs = Some(Refs {
+        name: export.refs.name.clone(),
+        tags: tags.collect(),
+    });
+    let result = client
+        .deploy(&project.app.namespace, &project.app.name, &request)
+        .await?;
+    show(&Arc::new(result), project.app.name.as_str(), json);
+    Ok(())
+}
+
+fn show(result: &DeployResult, app: &str, json: bool) {
+    if json {
+        return output::json(result);
+    }
+    let release = &result.release;
+    let what = if result.created { "is now" } else { "already is" };
+    output::line(format!(
+        "{app} {what} {} ({}:{})",
+        release.number, release.package, release.version
+    ));
+    if let Some(previous) = result.previous {
+        output::line(format!(
+            "  before: {previous}; `fermion rollback {app}` goes back"
+        ));
+    }
+    for step in &result.steps {
+        output::line(format!("  {:<18} {:>8} us", step.name, step.micros));
+    }
+}
+
+/// What runs where.
+pub(crate) async fn status(arguments: &AdminArgs, json: bool) -> Result<()> {
+    let status = client(arguments)?.status().await?;
+    if json {
+        output::json(&status);
+        return Ok(());
+    }
+    let settled = if status.node.generation >= status.node.assigned {
+        "settled"
+    } else {
+        "changing"
+    };
+    output::line(format!(
+        "fermion {}, node {}: {settled}",
+        status.version, status.node.name
+    ));
+    let rows: Vec<[String; 4]> = status
+        .apps
+        .iter()
+        .map(|app| {
+            let package = app
+                .active
+                .as_ref()
+                .map_or("-".into(), |a| format!("{}:{}", a.package, a.version));
+            let problem = app
+                .problem
+                .as_ref()
+                .map_or(String::new(), |problem| problem.message.clone());
+            let name = format!("{}/{}", app.namespace, app.app);
+            [
+                name,
+                app.serving.map_or("-".into(), |number| number.to_string()),
+                package,
+                problem,
+            ]
+        })
+        .collect();
+    output::table(["APP", "SERVING", "PACKAGE", "PROBLEM"], &rows);
+    Ok(())
+}
+
+/// An app's releases, newest first.
+pub(crate) async fn releases(arguments: &AppArgs, json: bool) -> Result<()> {
+    let releases = client(&arguments.admin)?
+        .releases(&arguments.namespace, &arguments.app)
+        .await?;
+    if json {
+        output::json(&releases);
+        return Ok(());
+    }
+    let rows: Vec<[String; 5]> = releases
+        .iter()
+        .map(|release| {
+            let state = match release.state {
+                ReleaseState::Active => "active".to_owned(),
+                ReleaseState::Superseded => "superseded".to_owned(),
+                ReleaseState::Failed => {
+                    format!(
+                        "failed: {}",
+                        release
+                            .problem
+                            .as_ref()
+                            .map_or("unknown", |problem| &problem.code)
+                    )
+                }
+            };
+            let package = format!("{}:{}", release.package, release.version);
+            [
+                release.number.to_string(),
+                state,
+                package,
+                release.digest.short(),
+                release.created_by.clone(),
+            ]
+        })
+        .collect();
+    output::table(["RELEASE", "STATE", "PACKAGE", "DIGEST", "BY"], &rows);
+    Ok(())
+}
+
+/// Routes to an earlier release.
+pub(crate) async fn rollback(arguments: &RollbackArgs, json: bool) -> Result<()> {
+    let AppArgs {
+        app,
+        namespace,
+        admin,
+    } = &arguments.app;
+    let result = client(admin)?
+        .rollback(namespace, app, &RollbackRequest { to: arguments.to })
+        .await?;
+    show(&result, app.as_str(), json);
+    Ok(())
+}
+
+/// What an app's components wrote.
+pub(crate) async fn logs(arguments: &LogsArgs, json: bool) -> Result<()> {
+    let AppArgs {
+        app,
+        namespace,
+        admin,
+    } = &arguments.app;
+    let mut lines = client(admin)?
+        .logs(namespace, app, arguments.lines, arguments.follow)
+        .await?;
+    while let Some(line) = lines.next().await? {
+        if json {
+            output::line(serde_json::to_string(&line)?);
+        } else {
+            output::line(format!(
+                "{} r{} {} | {}",
+                line.time, line.release, line.stream, line.line
+            ));
+        }
+    }
+    Ok(())
+}

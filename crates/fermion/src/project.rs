@@ -1,0 +1,111 @@
+//! A project folder on its way to a package: manifest, app, build, publish. Shared by `build`, `pack`, `deploy`, `up`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use fermion_api::DeployRequest;
+use fermion_model::app::{APP_FILE, App};
+use fermion_model::manifest::{MANIFEST_FILE, Manifest};
+use fermion_package::{Cancel, Environment, Packed, PrivateKey, Store, build, publish};
+
+/// A folder with a valid `fermion.toml` and, if there is one, a valid `app.yaml`.
+#[derive(Debug, Clone)]
+pub(crate) struct Project {
+    pub(crate) folder: PathBuf,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) app: Arc<App>,
+}
+
+impl Project {
+    /// Reads and checks the folder's files.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let file = folder.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "cannot read {}: a project has a {MANIFEST_FILE}; `fermion new` makes one",
+                file.display()
+            )
+        })?;
+        let manifest = Manifest::parse(&text, &file.display().to_string())?;
+        let app_file = folder.join(APP_FILE);
+        let app = match std::fs::read_to_string(&app_file) {
+            Ok(text) => App::parse(&text, &app_file.display().to_string())?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => App::derive(&manifest)?,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", app_file.display())),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            manifest: Arc::new(manifest),
+            app: Arc::new(app),
+        })
+    }
+
+    /// What the files ask for and this version does not do.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let gaps = self.app.config_gaps(&self.manifest.capabilities);
+        self.manifest
+            .unsupported()
+            .iter()
+            .chain(&self.app.notes)
+            .map(ToString::to_string)
+            .chain(gaps.iter().map(ToString::to_string))
+            .collect()
+    }
+
+    /// Runs the build command and gives the component. Lines of the build go to `on_line`.
+    pub(crate) async fn build(&self, on_line: impl FnMut(&str) + Send + 'static) -> Result<Vec<u8>> {
+        let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
+        let cancel = Cancel::default();
+        let guard = CancelOnDrop(cancel.clone());
+        let mut on_line = on_line;
+        let built = tokio::task::spawn_blocking(move || {
+            build(
+                &manifest,
+                &folder,
+                &Environment::new(std::env::vars_os()),
+                &cancel,
+                &mut on_line,
+            )
+        });
+        let wasm = built.await.context("the build ended unexpectedly")??;
+        drop(guard);
+        Ok(wasm)
+    }
+
+    /// Makes a signed package of a component, in the local store.
+    pub(crate) async fn publish(
+        &self,
+        wasm: Vec<u8>,
+        store: &Store,
+        key: &Arc<PrivateKey>,
+    ) -> Result<Packed> {
+        let (manifest, store, key) = (self.manifest.clone(), store.clone(), key.clone());
+        if let Some(secret) = self.manifest.capabilities.secrets.first() {
+            bail!(
+                "SECRETS_UNSUPPORTED: the package asks for the secret {secret:?}; this version has no secrets yet: remove [capabilities] secrets"
+            );
+        }
+        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &wasm, &store, &key)).await??)
+    }
+
+    /// What to ask of the control plane for a package of this project.
+    pub(crate) fn request(&self, packed: &Packed) -> DeployRequest {
+        DeployRequest {
+            digest: packed.digest,
+            refs: None,
+            routes: self.app.routes.iter().cloned().map(Into::into).collect(),
+            config: self.app.config.clone(),
+            expected: None,
+        }
+    }
+}
+
+/// Ends a build whose caller has given up.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

@@ -1,0 +1,145 @@
+//! `fermion serve`: one component behind one listener. The shortest road through the same crates as the platform.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use fermion_gateway::{RouteTable, Server, ServerConfig};
+use fermion_model::record::Served;
+use fermion_model::release::Route;
+use fermion_model::{Digest, units};
+use fermion_node::Target;
+use fermion_runtime::{Allocation, Compiler, Engines, Grants, Program};
+use fermion_telemetry::{Echo, LogHub};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ServeArgs;
+use crate::data;
+use crate::output;
+use crate::signals::Signals;
+use crate::sink::{Sink, WallClock};
+
+/// Serves until a signal, then drains.
+pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
+    let signals = Signals::install()?;
+    let mut config = ServerConfig::new(arguments.listen);
+    config.drain_max = arguments.drain;
+    if let Some(threads) = arguments.threads {
+        config.threads = threads;
+    }
+    let bound = Server::bind(config)?;
+    let wasm = std::fs::read(&arguments.file)
+        .with_context(|| format!("cannot read the component {}", arguments.file.display()))?;
+    let sink = Arc::new(Sink::open(&arguments.access_log)?);
+    let logs = LogHub::new(Arc::new(WallClock), Echo::Stderr)?;
+    let engines = Arc::new(Engines::new()?);
+    let program = program(&arguments, &engines, &wasm).await?;
+    let name = arguments
+        .file
+        .file_stem()
+        .map_or("component".into(), |stem| stem.to_string_lossy().into_owned());
+    let served = Arc::new(Served {
+        namespace: "default".into(),
+        app: name,
+        release: 0,
+    });
+    let target = Arc::new(Target::new(served.clone(), program, logs));
+    let everything = Route {
+        host: None,
+        path: "/*".into(),
+        methods: Vec::new(),
+        strip_prefix: false,
+    };
+    let table = RouteTable::build(vec![(everything, target)])?;
+    announce(
+        &arguments,
+        &bound.local_addr().to_string(),
+        wasm.len() as u64,
+        engines.allocation(),
+        json,
+    );
+    let shutdown = CancellationToken::new();
+    let serving = bound.run(
+        Arc::new(ArcSwap::from_pointee(table)),
+        sink.clone(),
+        shutdown.clone(),
+    );
+    let drained = signals.run(shutdown, async { Ok(serving.await?) }).await?;
+    if drained.aborted_connections > 0 {
+        output::note(format!(
+            "{} connections did not finish in time and were cut",
+            drained.aborted_connections
+        ));
+    }
+    if let Some(sink) = Arc::into_inner(sink) {
+        sink.close();
+    }
+    Ok(())
+}
+
+async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: &[u8]) -> Result<Program> {
+    let cache = match &arguments.cache {
+        Some(directory) => directory.clone(),
+        None => default_cache()?,
+    };
+    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
+    let key = data::seal_key(&cache.join("node.key"))?;
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let compiler = Compiler::new(engines.clone(), executable, cache, key)?;
+    let digest = Digest::from_bytes(Sha256::digest(wasm).into());
+    let context = || format!("cannot serve {}", arguments.file.display());
+    let compiled = compiler.compile(wasm, &digest).await.with_context(context)?;
+    let grants = Grants {
+        env: arguments.env.clone(),
+        config: arguments.config.iter().cloned().collect(),
+        http: arguments.allow_http.clone(),
+        directories: arguments.dir.clone(),
+    };
+    let program =
+        Program::load(engines, &compiled, grants, arguments.limits.limits()).with_context(context)?;
+    program.warm().await.with_context(context)?;
+    Ok(program)
+}
+
+/// `$XDG_CACHE_HOME/fermion/native`, or the same under the home directory.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read in the binary, once"
+)]
+fn default_cache() -> Result<std::path::PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(std::path::PathBuf::from)
+        .or_else(|| {
+            std::env::var("HOME")
+                .ok()
+                .map(|home| std::path::Path::new(&home).join(".cache"))
+        })
+        .context("neither XDG_CACHE_HOME nor HOME is set: say --cache DIR")?;
+    Ok(base.join("fermion").join("native"))
+}
+
+fn announce(arguments: &ServeArgs, address: &str, bytes: u64, allocation: Allocation, json: bool) {
+    let limits = arguments.limits.limits();
+    if json {
+        let ready = serde_json::json!({
+            "event": "serving", "file": arguments.file, "address": address, "bytes": bytes,
+            "allocation": format!("{allocation:?}"),
+        });
+        return output::line(ready.to_string());
+    }
+    output::line(format!(
+        "serving {} ({} KiB) on http://{address}/\n  memory {}, cpu {}, wall {}, {} at once, instances: {}",
+        arguments.file.display(),
+        bytes.div_ceil(1024),
+        units::format_bytes(limits.memory_bytes),
+        units::format_duration(limits.cpu_time),
+        units::format_duration(limits.wall_time),
+        limits.concurrency,
+        match allocation {
+            Allocation::PoolingWithScan => "pooled, reset by page scan",
+            Allocation::Pooling => "pooled (this kernel has no page scan)",
+            Allocation::OnDemand => "on demand (too little address space for a pool)",
+        },
+    ));
+}

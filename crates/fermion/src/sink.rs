@@ -1,0 +1,64 @@
+//! Where request records go: metrics always, the access log when it is on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Result;
+use fermion_gateway::Record;
+use fermion_model::RequestRecord;
+use fermion_telemetry::{AccessLog, BuildInfo, Clock, Destination, Telemetry};
+
+/// The process's wall clock: its one home.
+pub(crate) struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "the wall clock's one home")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Metrics and access log of one process.
+pub(crate) struct Sink {
+    pub(crate) telemetry: Arc<Telemetry>,
+    access: AccessLog,
+}
+
+impl Sink {
+    /// `access_log` is `off`, `stdout`, `stderr` or a file.
+    pub(crate) fn open(access_log: &str) -> Result<Self> {
+        let destination = match access_log {
+            "off" => Destination::Off,
+            "stdout" => Destination::Stdout,
+            "stderr" => Destination::Stderr,
+            file => Destination::File(PathBuf::from(file)),
+        };
+        let build = BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("FERMION_COMMIT").unwrap_or(""),
+        };
+        Ok(Self {
+            telemetry: Arc::new(Telemetry::new(build)),
+            access: AccessLog::open(&destination, Arc::new(WallClock))?,
+        })
+    }
+
+    /// Writes out what is still queued.
+    pub(crate) fn close(self) {
+        self.access.close();
+    }
+}
+
+impl Record for Sink {
+    fn record(&self, record: RequestRecord) {
+        self.telemetry.observe(&record);
+        if self.access.is_on() {
+            self.access.write(record);
+        }
+    }
+
+    fn wants_path(&self) -> bool {
+        self.access.is_on()
+    }
+}

@@ -1,0 +1,197 @@
+//! Builds the one-process platform out of its parts: data directory, bus, store, node, control, gateway. Everything is
+//! opened and bound here before anything runs, so that what is wrong is said at once and nothing is left half started.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use fermion_bus::Bus;
+use fermion_control::{AdminToken, Control, ControlConfig, ControlParts};
+use fermion_gateway::{RouteTable, Server, ServerConfig};
+use fermion_node::{Node, Preparer, Routes};
+use fermion_package::keys::{PrivateKey, Trust};
+use fermion_package::store::Store;
+use fermion_runtime::{Compiler, Engines};
+use fermion_telemetry::{Echo, LogHub};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::UpArgs;
+use crate::data::DataDirectory;
+use crate::sink::{Sink, WallClock};
+
+/// The node's name where there is only one.
+pub(crate) const LOCAL_NODE: &str = "local";
+/// How long a deploy may take to become ready before it counts as failed.
+const DEPLOY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The platform, bound and not yet running.
+pub(crate) struct Platform {
+    pub(crate) data: DataDirectory,
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    pub(crate) key: Arc<PrivateKey>,
+    pub(crate) control: Control,
+    pub(crate) logs: LogHub,
+    pub(crate) gateway: fermion_gateway::Bound,
+    pub(crate) admin: fermion_control::Bound,
+    pub(crate) allocation: fermion_runtime::Allocation,
+    node: Node,
+    routes: Routes,
+    sink: Arc<Sink>,
+}
+
+/// Opens and binds everything that `fermion up` needs.
+pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
+    let data = DataDirectory::open(&arguments.data.directory)?;
+    let bus = Bus::open(&data.bus())?;
+    let mut config = ServerConfig::new(arguments.listen);
+    config.drain_max = arguments.drain;
+    if let Some(threads) = arguments.threads {
+        config.threads = threads;
+    }
+    let gateway = Server::bind(config)?;
+    let store = Store::open(&data.store())?;
+    let key = Arc::new(PrivateKey::load_or_create(&data.keys())?);
+    let trust = Arc::new(Trust::load_dir(&data.keys())?);
+    let sink = Arc::new(Sink::open(&arguments.access_log)?);
+    let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
+    let control = Control::new(ControlParts {
+        bus: bus.clone(),
+        store: store.clone(),
+        verifier: fermion_control::verifier(store.clone(), Trust::load_dir(&data.keys())?),
+        logs: logs.clone(),
+        metrics: {
+            let telemetry = sink.telemetry.clone();
+            Arc::new(move || telemetry.render())
+        },
+        clock: Arc::new(|| fermion_telemetry::Clock::now(&WallClock)),
+        token: AdminToken::load_or_create(&data.token(), |bytes| {
+            getrandom::fill(bytes).map_err(std::io::Error::other)
+        })?,
+        config: ControlConfig {
+            listen: arguments.admin,
+            node: LOCAL_NODE.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            deploy_wait_max: DEPLOY_WAIT_MAX,
+        },
+    })?;
+    let admin = control.bind().await?;
+    let engines = Arc::new(Engines::new()?);
+    let allocation = engines.allocation();
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let compiler = Compiler::new(engines.clone(), executable, data.native(), data.seal_key()?)?;
+    let preparer = Preparer {
+        store: store.clone(),
+        trust,
+        engines,
+        compiler,
+        logs: logs.clone(),
+    };
+    let routes: Routes = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
+    let node = Node::new(
+        LOCAL_NODE,
+        bus.clone(),
+        preparer,
+        routes.clone(),
+        sink.telemetry.clone(),
+    );
+    Ok(Platform {
+        data,
+        bus,
+        store,
+        key,
+        control,
+        logs,
+        gateway,
+        admin,
+        allocation,
+        node,
+        routes,
+        sink,
+    })
+}
+
+/// What is left of the platform for whoever talks to the person in front of it.
+pub(crate) struct Front {
+    pub(crate) data: DataDirectory,
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    pub(crate) key: Arc<PrivateKey>,
+    pub(crate) control: Control,
+    pub(crate) logs: LogHub,
+    pub(crate) gateway_address: std::net::SocketAddr,
+    pub(crate) admin_address: std::net::SocketAddr,
+    pub(crate) allocation: fermion_runtime::Allocation,
+}
+
+impl Platform {
+    /// Runs until `shutdown`: the gateway drains first, and only then do node and control stop.
+    pub(crate) async fn run<F: Future<Output = Result<()>>>(
+        self,
+        shutdown: CancellationToken,
+        front: impl FnOnce(Front, CancellationToken) -> F,
+    ) -> Result<()> {
+        let Self {
+            data,
+            bus,
+            store,
+            key,
+            control,
+            logs,
+            gateway,
+            admin,
+            allocation,
+            node,
+            routes,
+            sink,
+        } = self;
+        let after_drain = CancellationToken::new();
+        let (gateway_address, admin_address) = (gateway.local_addr(), admin.local_addr());
+        let front = front(
+            Front {
+                data,
+                bus,
+                store,
+                key,
+                control,
+                logs,
+                gateway_address,
+                admin_address,
+                allocation,
+            },
+            shutdown.clone(),
+        );
+        let serve = async {
+            let drained = gateway.run(routes, sink.clone(), shutdown.clone()).await;
+            after_drain.cancel();
+            let drained = drained?;
+            if drained.aborted_connections > 0 {
+                tracing::warn!(
+                    connections = drained.aborted_connections,
+                    "connections cut at the drain's deadline"
+                );
+            }
+            anyhow::Ok(())
+        };
+        let admin = stop_all_on_failure(&shutdown, async { Ok(admin.run(after_drain.clone()).await?) });
+        let front = stop_all_on_failure(&shutdown, front);
+        let serve = stop_all_on_failure(&shutdown, serve);
+        let ((), admin, front, serve) = tokio::join!(node.run(after_drain.clone()), admin, front, serve);
+        if let Some(sink) = Arc::into_inner(sink) {
+            sink.close();
+        }
+        front.and(admin).and(serve)
+    }
+}
+
+/// A part that fails takes the platform down in order, instead of leaving it limping.
+async fn stop_all_on_failure(
+    shutdown: &CancellationToken,
+    part: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let outcome = part.await;
+    if outcome.is_err() {
+        shutdown.cancel();
+    }
+    outcome
+}

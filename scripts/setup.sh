@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs what a command of the Makefile needs and this machine lacks:  setup.sh build|test|bench
+# It takes for granted: Rust, Node 20, Python 3.11. It says nothing when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*" >&2; }
+
+# Adds a Debian package to the list unless the command it brings is there.
+packages=()
+need() { # COMMAND PACKAGE
+  command -v "$1" >/dev/null || packages+=("$2")
+}
+
+case ${1:-} in
+  build | test | bench) ;;
+  *)
+    say "usage: scripts/setup.sh build|test|bench"
+    exit 2
+    ;;
+esac
+
+# The build links native code; demo, tests and benchmark ask questions with curl.
+need cc gcc
+need curl curl
+case $1 in
+  test)
+    # Kills a deploy at each of its steps.
+    need strace strace
+    # The Python example is built in an environment of its own.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+  bench)
+    need wrk wrk
+    need taskset util-linux
+    ;;
+esac
+
+if ((${#packages[@]})); then
+  command -v apt-get >/dev/null || {
+    say "needs ${packages[*]}: install them with this system's package manager"
+    exit 1
+  }
+  apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+  if [[ $(id -u) != 0 ]]; then
+    command -v sudo >/dev/null || {
+      say "needs ${packages[*]}: install them as root, then run this again"
+      exit 1
+    }
+    apt=(sudo "${apt[@]}")
+  fi
+  say "installing ${packages[*]}"
+  "${apt[@]}" update >&2 || say "apt-get update failed, going on with the package lists that are there"
+  "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+scripts/guest-toolchain.sh >/dev/null
