@@ -22,7 +22,7 @@ pub const BLOB_WAIT_MAX: Duration = Duration::from_secs(128);
 /// Lines of the past that a log request can ask for.
 pub const LOG_TAIL_MAX: usize = 1_000;
 /// Routes of one app.
-pub const ROUTES_MAX: usize = 64;
+pub const ROUTES_MAX: usize = fermion_model::limits::ROUTES_MAX;
 /// Tags that come with one deploy: the version and the signatures.
 pub const REF_TAGS_MAX: usize = 32;
 /// Config keys of one app.

@@ -134,9 +134,10 @@ impl Control {
                 active: previous,
             });
         }
-        if let Some(number) =
-            previous.filter(|number| known.releases.get(number).is_some_and(|r| same(r, release)))
-        {
+        // A release that the node refuses is not what was asked for: a new one is a new try, with blobs that may be
+        // whole again.
+        let is_same = |number: &ReleaseNumber| known.releases.get(number).is_some_and(|r| same(r, release));
+        if let Some(number) = previous.filter(|number| is_same(number) && !state.refuses(&name, *number)) {
             return Ok(Intent {
                 number,
                 previous,

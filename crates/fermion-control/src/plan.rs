@@ -68,6 +68,12 @@ impl State {
         }
     }
 
+    /// True if the node reports that it cannot make this release of the app ready.
+    pub(crate) fn refuses(&self, name: &str, number: ReleaseNumber) -> bool {
+        let report = self.status.apps.get(name);
+        report.is_some_and(|report| report.wanted == number && report.problem.is_some())
+    }
+
     /// Who has which requests: the active and the last good release of every app, since either may serve.
     pub(crate) fn claims(&self) -> Claims {
         let mut claims = Claims::default();

@@ -1,7 +1,6 @@
 //! The seam between the front door and whatever runs requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,32 +47,24 @@ pub struct Dispatched<B> {
     pub cpu: CpuMeter,
 }
 
-/// Guest CPU time of one request, written while it runs and read at its end. Clones share the value.
-#[derive(Debug, Clone, Default)]
-pub struct CpuMeter(Arc<AtomicU64>);
+/// Guest CPU time of one request, read at its end. The default one always reads zero.
+#[derive(Clone, Default)]
+pub struct CpuMeter(Option<Arc<dyn Fn() -> Duration + Send + Sync>>);
+
+impl std::fmt::Debug for CpuMeter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("CpuMeter").field(&self.get()).finish()
+    }
+}
 
 impl CpuMeter {
-    /// A meter at zero.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds to the time used.
-    pub fn add(&self, used: Duration) {
-        self.0.fetch_add(nanos(used), Ordering::Relaxed);
-    }
-
-    /// Replaces the time used.
-    pub fn set(&self, used: Duration) {
-        self.0.store(nanos(used), Ordering::Relaxed);
+    /// A meter that whoever runs the guest keeps.
+    pub fn reading(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(read)))
     }
 
     /// The time used so far.
     pub fn get(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+        self.0.as_ref().map(|read| read()).unwrap_or_default()
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

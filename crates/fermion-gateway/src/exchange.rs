@@ -91,6 +91,7 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         let (target, strip) = self.route(&request)?;
         tally.served = Some(Arc::clone(target.served()));
         request.body_mut().limit(target.limits().request_body_bytes)?;
+        request.body_mut().yield_to(target.admission());
         let permit = match target.admission().try_acquire() {
             Some(permit) => permit,
             None => {

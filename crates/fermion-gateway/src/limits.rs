@@ -71,6 +71,8 @@ pub const EVICT_FRACTION: usize = 16;
 pub const QUEUE_MAX_DEFAULT: u32 = 256;
 /// How long one may wait: callers give up soon after.
 pub const QUEUE_WAIT_MAX_DEFAULT: Duration = Duration::from_secs(1);
+/// Silence of a request body while others wait for its permit: short enough that they get it within their own wait.
+pub const BODY_IDLE_CONTENDED_MAX: Duration = Duration::from_millis(400);
 /// What `retry-after` says with 503, seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -82,6 +84,7 @@ const _: () = assert!(
     HEAD_BYTES_MAX <= u16::MAX as usize,
     "header positions are kept in 16 bits"
 );
+const _: () = assert!(BODY_IDLE_CONTENDED_MAX.as_millis() * 2 < QUEUE_WAIT_MAX_DEFAULT.as_millis());
 const _: () = assert!(WRITE_COPY_BYTES_MAX <= WRITE_GATHER_BYTES);
 const _: () = assert!(H2_STREAM_WINDOW_BYTES <= H2_CONNECTION_WINDOW_BYTES);
 const _: () = assert!(EVICT_FRACTION > 0);

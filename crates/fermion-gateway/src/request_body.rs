@@ -1,5 +1,6 @@
 //! A request's body as the guest reads it: counted, bounded in size and in the time between two reads, and pulled from
-//! the connection only when asked for.
+//! the connection only when asked for. A caller that stops sending keeps its request's permit only while nobody waits
+//! for one, so that half-sent requests cannot hold up whole ones.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +14,9 @@ use fermion_model::fault::Failure;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::Admission;
 use crate::h1::Upload;
+use crate::limits::BODY_IDLE_CONTENDED_MAX;
 
 /// The body of one request.
 #[derive(Debug)]
@@ -23,7 +26,8 @@ pub struct RequestBody {
     bytes_max: u64,
     idle_max: Option<Duration>,
     idle: Option<Pin<Box<Sleep>>>,
-    idle_is_running: bool,
+    idle_since: Option<Instant>,
+    admission: Option<Admission>,
 }
 
 #[derive(Debug)]
@@ -101,7 +105,8 @@ impl RequestBody {
             bytes_max: u64::MAX,
             idle_max,
             idle: None,
-            idle_is_running: false,
+            idle_since: None,
+            admission: None,
         }
     }
 
@@ -112,6 +117,13 @@ impl RequestBody {
             Err(too_large(bytes_max))
         } else {
             Ok(())
+        }
+    }
+
+    /// Names the queue whose permit this body's request holds: while others wait there, a silent caller loses it.
+    pub(crate) fn yield_to(&mut self, admission: &Admission) {
+        if self.meter.is_some() {
+            self.admission = Some(admission.clone());
         }
     }
 
@@ -133,15 +145,26 @@ impl RequestBody {
         let Some(idle_max) = self.idle_max else {
             return Poll::Pending;
         };
-        let idle = self.idle.get_or_insert_with(|| {
-            self.idle_is_running = true;
-            Box::pin(tokio::time::sleep(idle_max))
+        let step = idle_max.min(BODY_IDLE_CONTENDED_MAX);
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(step)));
+        let since = *self.idle_since.get_or_insert_with(|| {
+            let now = Instant::now();
+            idle.as_mut().reset(now + step);
+            now
         });
-        if !self.idle_is_running {
-            self.idle_is_running = true;
-            idle.as_mut().reset(Instant::now() + idle_max);
+        loop {
+            ready!(idle.as_mut().poll(cx));
+            let others_wait = self
+                .admission
+                .as_ref()
+                .is_some_and(|admission| admission.waiting() > 0);
+            if others_wait || since.elapsed() >= idle_max {
+                return Poll::Ready(());
+            }
+            idle.as_mut().reset((Instant::now() + step).min(since + idle_max));
         }
-        idle.as_mut().poll(cx)
     }
 }
 
@@ -182,7 +205,7 @@ impl Body for RequestBody {
             ready!(this.poll_idle(cx));
             return this.fail(Failure::new(Fault::RequestTimeout, "no body byte for too long"));
         };
-        this.idle_is_running = false;
+        this.idle_since = None;
         match frame {
             None => Poll::Ready(None),
             Some(Err(failure)) => this.fail(failure),

@@ -41,7 +41,7 @@ pub const KEY_BYTES_MAX: usize = 128;
 /// Globs that one package may watch.
 pub const WATCH_GLOBS_MAX: usize = 64;
 /// Routes of one app: a table that a person still understands.
-pub const ROUTES_MAX: usize = 256;
+pub const ROUTES_MAX: usize = 64;
 /// The longest config value, in bytes: a setting, not a file.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 

@@ -2,10 +2,12 @@
 //! further checks. Deny by default: what is not written is not granted, and what is not known is refused.
 
 mod parse;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use parse::is_key;
+pub use schema::{SCHEMA_ID, schema};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,7 +45,7 @@ pub struct Manifest {
 pub struct Build {
     /// One line for `sh -c`, run in the folder of the file.
     pub command: String,
-    /// Globs, relative to the folder, of the files whose change means a new build; empty: every file.
+    /// Globs, relative to the folder, of the files whose change means a new build; empty: `src/**`.
     pub watch: Vec<String>,
 }
 

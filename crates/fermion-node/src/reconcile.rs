@@ -29,6 +29,7 @@ pub struct Node {
 }
 
 /// One app as it serves now.
+#[derive(Clone)]
 struct Serving {
     release: Release,
     target: Arc<Target>,
@@ -50,6 +51,15 @@ impl Node {
         }
     }
 
+    /// Takes back what an earlier process said of itself: it is not true of this one. To be done before anybody reads
+    /// the node's status, or a stale one is believed.
+    ///
+    /// # Errors
+    /// When the bus fails.
+    pub async fn announce(&self) -> Result<(), Error> {
+        self.report().await
+    }
+
     /// Follows the assignment until cancelled. A bus that fails does not stop what serves.
     pub async fn run(mut self, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(self.follow()).await.is_some() {
@@ -61,11 +71,6 @@ impl Node {
     }
 
     async fn follow(&mut self) {
-        // What an earlier process said of itself is not true of this one.
-        if let Err(error) = self.report().await {
-            tracing::error!(%error, "status cannot be written");
-            return;
-        }
         let mut watch = self.bus.watch(&format!("assignments/{}", self.name));
         loop {
             let assignment: Assignment = match watch.next().await {
@@ -83,7 +88,7 @@ impl Node {
                 }
             };
             if let Err(error) = self.apply(assignment).await {
-                tracing::error!(%error, "status cannot be written");
+                tracing::error!(code = error.code(), %error, "assignment cannot be put in force, what serves goes on serving");
                 return;
             }
         }
@@ -124,7 +129,7 @@ impl Node {
 
     /// Brings one app to its wanted release, or keeps or restores the last good one.
     async fn one(&mut self, key: &str, wanted: &AssignedApp) -> (Option<Serving>, AppStatus) {
-        let current = self.serving.remove(key);
+        let current = self.serving.get(key).cloned();
         if let Some(current) = current
             .as_ref()
             .filter(|current| current.release == wanted.release)
@@ -143,7 +148,7 @@ impl Node {
             {
                 report.steps.clone_from(&earlier.steps);
             }
-            return (self.serving_again(current), report);
+            return (Some(current.clone()), report);
         }
         let (made, steps) = self.preparer.prepare(&wanted.release).await;
         let mut report = AppStatus {
@@ -165,19 +170,6 @@ impl Node {
         };
         report.serving = serving.as_ref().map(|serving| serving.release.number);
         (serving, report)
-    }
-
-    fn serving_again(&self, current: &Serving) -> Option<Serving> {
-        let Serving {
-            release,
-            target,
-            measured,
-        } = current;
-        Some(Serving {
-            release: release.clone(),
-            target: target.clone(),
-            measured: measured.clone(),
-        })
     }
 
     async fn last_good(&mut self, key: &str, wanted: &AssignedApp) -> Option<Serving> {

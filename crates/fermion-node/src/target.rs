@@ -1,7 +1,6 @@
 //! One release that is ready to serve: what a route points at.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
@@ -79,11 +78,12 @@ impl Dispatch for Target {
                 },
             )
             .await?;
+        let meter = reply.meter;
         Ok(Dispatched {
             response: reply.response,
-            instantiate: reply.meter.instantiate(),
+            instantiate: meter.instantiate(),
             cold: true,
-            cpu: CpuMeter::default(),
+            cpu: CpuMeter::reading(move || meter.cpu()),
         })
     }
 }
@@ -100,5 +100,3 @@ impl GuestOutput for Lines {
         self.0.write(stream, bytes);
     }
 }
-
-const _: Duration = QUEUE_WAIT_MAX_DEFAULT;

@@ -88,10 +88,12 @@ pub enum Error {
     #[error("not a component that can be served: {0}")]
     ComponentInvalid(String),
     /// The store does not have it.
-    #[error("{0} is not in the store")]
+    #[error("{0} is not in the store; deploy the package again to put it there")]
     BlobMissing(Digest),
     /// No such reference.
-    #[error("{0} is not in the store")]
+    #[error(
+        "{0} is not in the store; `fermion pack` puts it there, `fermion releases APP` lists what was deployed"
+    )]
     TagMissing(String),
     /// A reference whose file is damaged.
     #[error("{path} does not hold a digest; deploy the package again")]

@@ -6,7 +6,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// The largest component, in bytes: one with a whole Python inside has about 40 MiB.
-pub const WASM_BYTES_MAX: u64 = 128 * MIB;
+pub const WASM_BYTES_MAX: u64 = 64 * MIB;
 /// The largest OCI manifest or index, in bytes: what registries accept.
 pub const MANIFEST_BYTES_MAX: u64 = 4 * MIB;
 /// The largest config blob, in bytes: names and lists of names.

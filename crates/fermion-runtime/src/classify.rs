@@ -4,6 +4,7 @@ use fermion_model::fault::{Failure, Fault};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::meter::Meter;
 
@@ -26,6 +27,10 @@ fn fault(error: &wasmtime::Error, meter: &Meter) -> Fault {
     }
     if error.is::<ResourceTableError>() {
         return Fault::GuestResourceLimit;
+    }
+    // A header map that grew past its limit; guests make them for their answers above all.
+    if error.is::<FieldMapError>() {
+        return Fault::GuestResponseInvalid;
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return if exit.0 == 0 {
@@ -52,6 +57,6 @@ fn fault(error: &wasmtime::Error, meter: &Meter) -> Fault {
 fn mentions_host_limit(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         let text = cause.to_string();
-        text.contains("fuel allocated for hostcalls") || text.contains("handles")
+        text.contains("fuel allocated for hostcalls") || text.contains("handle limit exceeded")
     })
 }

@@ -12,6 +12,7 @@ use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -44,18 +45,24 @@ impl EgressClient {
 
     async fn send(
         &self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<http::Response<WasiBody>, Error> {
         let at_most = |asked: Option<Duration>, max: Duration| asked.unwrap_or(max).min(max);
         let connect = at_most(options.connect_timeout, limits::EGRESS_CONNECT_MAX);
         let first_byte = at_most(options.first_byte_timeout, limits::EGRESS_FIRST_BYTE_MAX);
         let between_bytes = at_most(options.between_bytes_timeout, limits::EGRESS_BETWEEN_BYTES_MAX);
+        // The wait for the answer begins when there is a connection, new or pooled.
+        let mut connection = capture_connection(&mut request);
+        let silent = async {
+            connection.wait_for_connection_metadata().await;
+            tokio::time::sleep(first_byte).await;
+        };
         let exchange = crate::connect::with_timeout(connect, self.client.request(request));
-        let response = match tokio::time::timeout(first_byte.saturating_add(connect), exchange).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(name(&error)),
-            Err(_) => return Err(Error::ConnectionReadTimeout),
+        let response = tokio::select! {
+            biased;
+            answered = exchange => answered.map_err(|error| name(&error))?,
+            () = silent => return Err(Error::ConnectionReadTimeout),
         };
         Ok(response.map(|body| {
             UpstreamBody {
@@ -90,6 +97,11 @@ impl Egress {
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
         let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
         let port = authority.port_u16().unwrap_or(default_port);
+        let after_host = authority.as_str().strip_prefix(authority.host());
+        if authority.port().is_none() && after_host.is_some_and(|rest| rest.len() > 1) {
+            // A number that is no port names no destination, and never the default one.
+            return Err(Error::HttpRequestUriInvalid);
+        }
         let allowed = self
             .client
             .grants
@@ -136,6 +148,11 @@ impl WasiHttpHooks for Egress {
                 .entry("traceparent")
                 .or_insert_with(|| traceparent.clone());
         }
+        // Trailers are passed on, so an upstream may send them.
+        request
+            .headers_mut()
+            .entry(http::header::TE)
+            .or_insert(http::HeaderValue::from_static("trailers"));
         let client = self.client.clone();
         Box::new(async move {
             admitted?;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,7 +22,12 @@ pub struct GuestBody {
     body: Option<WasiBody>,
     run: Option<Run>,
     ended: CancellationToken,
+    /// Held until the body is done and the guest is, whichever is later.
+    permit: Option<Permit>,
 }
+
+/// Whatever must live as long as a request does; the runtime only holds it.
+pub(crate) type Permit = Arc<dyn Send + Sync>;
 
 impl std::fmt::Debug for GuestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,13 +38,14 @@ impl std::fmt::Debug for GuestBody {
 }
 
 impl GuestBody {
-    pub(crate) fn new(body: WasiBody, run: Option<Run>, ended: CancellationToken) -> Self {
+    pub(crate) fn new(body: WasiBody, run: Option<Run>, ended: CancellationToken, permit: Permit) -> Self {
         Self {
             ready: VecDeque::new(),
             ready_bytes: 0,
             body: Some(body),
             run,
             ended,
+            permit: Some(permit),
         }
     }
 
@@ -83,6 +90,7 @@ impl GuestBody {
             body: None,
             run: None,
             ended: CancellationToken::new(),
+            permit: None,
         };
         if self.run.is_some() {
             self.ready.clear();
@@ -156,7 +164,9 @@ impl GuestBody {
             Poll::Ready(Ok(())) => Poll::Ready(None),
             Poll::Ready(Err(failure)) => Poll::Ready(Some(Err(failure))),
             Poll::Pending => {
+                let permit = self.permit.clone();
                 spawn_behind(async move {
+                    let _permit = permit;
                     if let Err(failure) = run.await {
                         tracing::debug!(%failure, "guest failed after its answer");
                     }

@@ -12,6 +12,7 @@ use fermion_model::fault::{Failure, Fault};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
+use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
@@ -22,10 +23,11 @@ use crate::meter::Meter;
 use crate::output::GuestOutput;
 use crate::program::Program;
 use crate::response::validate;
+use crate::state::State;
 
 /// What comes with a request beside the request.
 pub struct Call<P> {
-    /// Held until the guest is done, which may be after the answer.
+    /// Held until the guest is done and the answer's body has gone out, whichever is later.
     pub permit: P,
     /// Where the guest's stdout and stderr go.
     pub output: Arc<dyn GuestOutput>,
@@ -68,7 +70,7 @@ impl Program {
     pub async fn handle<B, P>(&self, request: http::Request<B>, call: Call<P>) -> Result<Reply, Failure>
     where
         B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
-        P: Send + 'static,
+        P: Send + Sync + 'static,
     {
         let meter = Arc::new(Meter::default());
         let slot = Slot::default();
@@ -83,7 +85,13 @@ impl Program {
                 body.map_err(request_body_error).boxed_unsync()
             }
         });
-        let future = self.start(request, call, &meter, &slot, &ended);
+        let Call {
+            permit,
+            output,
+            traceparent,
+        } = call;
+        let store = self.store(&meter, output, traceparent);
+        let future = self.start(request, store, &meter, &slot, &ended);
         let mut run = Run {
             future,
             meter: meter.clone(),
@@ -105,7 +113,7 @@ impl Program {
         .map(|(response, running)| (response, running.then_some(run)))?;
         let (parts, body) = response.into_parts();
         validate(&parts)?;
-        let mut body = GuestBody::new(body, run, ended);
+        let mut body = GuestBody::new(body, run, ended, Arc::new(permit));
         poll_fn(|cx| Poll::Ready(body.prefetch(cx))).await?;
         if head_only {
             body = body.finish_unheard();
@@ -116,31 +124,24 @@ impl Program {
         })
     }
 
-    fn start<P: Send + 'static>(
+    fn start(
         &self,
         request: http::Request<WasiBody>,
-        call: Call<P>,
+        mut store: Store<State>,
         meter: &Arc<Meter>,
         slot: &Slot,
         ended: &CancellationToken,
     ) -> Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>> {
-        let Call {
-            permit,
-            output,
-            traceparent,
-        } = call;
-        let mut store = self.store(meter, output, traceparent);
         let (meter, slot) = (meter.clone(), slot.clone());
         let begun = Instant::now();
         match &self.handler {
             Handler::P2(pre) => {
                 let pre = pre.clone();
                 Box::pin(async move {
-                    let _permit = permit;
                     let proxy = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
                     let mut http = store.data_mut().http();
-                    let request = http.new_incoming_request(Scheme::Http, request)?;
+                    let request = http.new_incoming_request(Scheme::Http, with_authority(request))?;
                     let out = http.new_response_outparam_from_callback(move |answer| {
                         put(&slot, answer.map_err(|code| format!("{code:?}")));
                     })?;
@@ -153,7 +154,6 @@ impl Program {
             Handler::P3(pre) => {
                 let (pre, ended) = (pre.clone(), ended.clone());
                 Box::pin(async move {
-                    let _permit = permit;
                     let service = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
                     let hooks = store.data_mut().http().hooks;
@@ -208,11 +208,11 @@ fn with_authority(mut request: http::Request<WasiBody>) -> http::Request<WasiBod
         .headers()
         .get(http::header::HOST)
         .and_then(|host| host.to_str().ok());
-    let authority = request
-        .uri()
-        .authority()
-        .cloned()
-        .or_else(|| host.and_then(|host| host.parse().ok()));
+    let authority = request.uri().authority().cloned().or_else(|| match host {
+        Some(host) => host.parse().ok(),
+        // HTTP/1.0 may leave it out; WASI 0.2 requests cannot.
+        None => Some(http::uri::Authority::from_static("localhost")),
+    });
     let Some(authority) = authority else {
         return request;
     };

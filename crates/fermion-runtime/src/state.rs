@@ -19,7 +19,7 @@ use crate::output::{GuestOutput, OutputSink, Stream};
 pub(crate) struct State {
     pub(crate) grants: Arc<Grants>,
     pub(crate) meter: Arc<Meter>,
-    wasi: Option<WasiCtx>,
+    wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
     egress: Egress,
     table: ResourceTable,
@@ -89,7 +89,7 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let ctx = self
             .wasi
-            .get_or_insert_with(|| wasi_context(&self.grants, &self.output));
+            .get_or_insert_with(|| Box::new(wasi_context(&self.grants, &self.output)));
         WasiCtxView {
             ctx,
             table: &mut self.table,

@@ -1,4 +1,4 @@
-//! The metrics' names, types and labels: what a scraper sees. Only this file knows them.
+//! What a scraper sees: the families of `reference`, each filled with its values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use fermion_model::{Fault, ReleaseNumber};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 
 use crate::histogram::seconds;
 use crate::metrics::{BuildInfo, Releases};
 use crate::process;
+use crate::reference::{self, Family};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES, ReleaseMetrics, Totals};
 
 /// Writes all metrics at a scrape.
@@ -53,6 +53,14 @@ impl Row {
     }
 }
 
+/// Begins a family under the name and help of the reference.
+fn begin<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    family: &'a Family,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(family.name, family.help, None, family.kind.metric_type())
+}
+
 fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
     family
         .encode_family(labels)?
@@ -83,8 +91,7 @@ impl Exposition {
     }
 
     fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-        let help = "Requests by status class and by whose fault a failed one is";
-        let mut family = encoder.encode_descriptor("fermion_requests", help, None, MetricType::Counter)?;
+        let mut family = begin(encoder, &reference::REQUESTS)?;
         for row in rows {
             for (class, by_blame) in CLASSES.into_iter().zip(&row.totals.requests) {
                 for (blame, &count) in BLAMES.into_iter().zip(by_blame) {
@@ -99,10 +106,7 @@ impl Exposition {
     }
 
     fn durations(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-        let name = "fermion_request_duration_seconds";
-        let help = "Time from the request's head, by phase: waiting for a permit, making or taking the instance, \
-                    until the answer's head, until its end";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let mut family = begin(encoder, &reference::REQUEST_DURATION)?;
         for row in rows {
             for (phase, snapshot) in PHASES.into_iter().zip(&row.totals.phases) {
                 let labels = row.labels(&[("phase", phase)]);
@@ -120,8 +124,7 @@ impl Exposition {
     }
 
     fn faults(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-        let help = "Answers that the platform gave or cut in a guest's stead, by code";
-        let mut family = encoder.encode_descriptor("fermion_faults", help, None, MetricType::Counter)?;
+        let mut family = begin(encoder, &reference::FAULTS)?;
         for row in rows {
             for (fault, &count) in Fault::ALL.iter().zip(&row.totals.faults) {
                 if count > 0 {
@@ -134,41 +137,26 @@ impl Exposition {
 
     fn per_release(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
         type Read = fn(&Totals) -> u64;
-        let counters: [(&str, &str, Read); 4] = [
-            (
-                "fermion_cold_starts",
-                "Instances made while a request waited",
-                |totals| totals.cold,
-            ),
-            (
-                "fermion_warm_starts",
-                "Requests that found an instance ready",
-                |totals| totals.warm,
-            ),
-            ("fermion_request_bytes", "Request body bytes read", |totals| {
-                totals.bytes_in
-            }),
-            ("fermion_response_bytes", "Answer body bytes written", |totals| {
-                totals.bytes_out
-            }),
+        let counters: [(&Family, Read); 4] = [
+            (&reference::COLD_STARTS, |totals| totals.cold),
+            (&reference::WARM_STARTS, |totals| totals.warm),
+            (&reference::REQUEST_BYTES, |totals| totals.bytes_in),
+            (&reference::RESPONSE_BYTES, |totals| totals.bytes_out),
         ];
-        for (name, help, read) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (family, read) in counters {
+            let mut family = begin(encoder, family)?;
             for row in rows {
                 counter(&mut family, &row.labels(&[]), read(&row.totals))?;
             }
         }
-        let help = "CPU time that guests used";
-        let mut family =
-            encoder.encode_descriptor("fermion_guest_cpu_seconds", help, None, MetricType::Counter)?;
+        let mut family = begin(encoder, &reference::GUEST_CPU)?;
         for row in rows {
             let value = seconds(row.totals.cpu_nanos);
             family
                 .encode_family(&row.labels(&[]))?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        let help = "Instances in use";
-        let mut family = encoder.encode_descriptor("fermion_instances", help, None, MetricType::Gauge)?;
+        let mut family = begin(encoder, &reference::INSTANCES)?;
         for row in rows {
             if let Some(instances) = row.instances {
                 family.encode_family(&row.labels(&[]))?.encode_gauge(&instances)?;
@@ -178,28 +166,21 @@ impl Exposition {
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests that reached no app, by code";
-        let mut family =
-            encoder.encode_descriptor("fermion_unrouted_requests", help, None, MetricType::Counter)?;
+        let mut family = begin(encoder, &reference::UNROUTED_REQUESTS)?;
         for (code, count) in self.releases.unrouted().filter(|(_, count)| *count > 0) {
             counter(&mut family, &[("code", code)], count)?;
         }
-        let help = "Lines that a log could not take in time";
-        let mut family =
-            encoder.encode_descriptor("fermion_dropped_log_lines", help, None, MetricType::Counter)?;
+        let mut family = begin(encoder, &reference::DROPPED_LOG_LINES)?;
         for (log, count) in self.releases.dropped_lines() {
             counter(&mut family, &[("log", log)], count)?;
         }
         if let Some(bytes) = process::resident_bytes() {
-            let help = "Memory of the process that is in use";
-            let mut family =
-                encoder.encode_descriptor("fermion_memory_bytes", help, None, MetricType::Gauge)?;
+            let mut family = begin(encoder, &reference::MEMORY)?;
             family
                 .encode_family(&[("kind", "resident")])?
                 .encode_gauge(&bytes)?;
         }
-        let help = "What is running";
-        let mut family = encoder.encode_descriptor("fermion_build", help, None, MetricType::Info)?;
+        let mut family = begin(encoder, &reference::BUILD)?;
         family.encode_info(&[("version", &*self.version), ("commit", &*self.commit)])
     }
 }

@@ -13,6 +13,7 @@ mod line_sink;
 mod log_hub;
 mod metrics;
 mod process;
+pub mod reference;
 mod release_metrics;
 mod timestamp;
 

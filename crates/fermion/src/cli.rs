@@ -161,6 +161,7 @@ pub(crate) struct DataArgs {
     /// Where packages, keys, state and compiled code live.
     #[arg(
         long = "data",
+        global = true,
         default_value = ".fermion",
         value_name = "DIR",
         env = "FERMION_DATA"

@@ -1,6 +1,7 @@
 //! One function a command. Commands talk to people; what they do belongs to the crates below.
 
 mod admin;
+mod apps;
 mod inspect;
 mod key;
 mod new;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
+use crate::signals::Signals;
 
 /// Runs the command that the line names.
 pub(crate) async fn run(cli: Cli) -> Result<()> {
@@ -20,12 +22,12 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Serve(arguments) => crate::serve::run(*arguments, json).await,
         Command::Up(arguments) => up::run(arguments, json).await,
         Command::New(arguments) => new::run(&arguments, json),
-        Command::Build(arguments) => package::build(&arguments, json).await,
-        Command::Pack(arguments) => package::pack(&arguments, json).await,
+        Command::Build(arguments) => stoppable(package::build(&arguments, json)).await,
+        Command::Pack(arguments) => stoppable(package::pack(&arguments, json)).await,
         Command::Inspect(arguments) => inspect::run(&arguments, json),
         Command::Verify(arguments) => inspect::verify(&arguments, json),
         Command::Key(arguments) => key::run(&arguments, json),
-        Command::Deploy(arguments) => admin::deploy(&arguments, json).await,
+        Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,
         Command::Rollback(arguments) => admin::rollback(&arguments, json).await,
@@ -35,4 +37,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// For commands that run a build: without this, a signal would leave the build behind.
+async fn stoppable(work: impl Future<Output = Result<()>>) -> Result<()> {
+    Signals::install()?.or_stop(work).await
 }

@@ -4,8 +4,11 @@
 mod cli;
 mod commands;
 mod data;
+mod diagnostics;
 mod output;
 mod project;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod signals;
 mod sink;
@@ -26,8 +29,14 @@ fn main() -> ExitCode {
         let status = fermion_runtime::compile_child(&arguments.next().unwrap_or_default());
         return ExitCode::from(u8::try_from(status).unwrap_or(1));
     }
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error, std::env::args().any(|argument| argument == "--json")),
+    };
     let json = cli.json;
+    if let Err(error) = diagnostics::install(json) {
+        return output::fail(&error, json);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&anyhow::Error::from(error).context("cannot start"), json),

@@ -2,12 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
 use fermion_model::app::{APP_FILE, App};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest};
 use fermion_package::{Cancel, Environment, Packed, PrivateKey, Store, build, publish};
+
+use crate::output;
+
+/// A build that says nothing for long is not a build that hangs.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// A folder with a valid `fermion.toml` and, if there is one, a valid `app.yaml`.
 #[derive(Debug, Clone)]
@@ -41,8 +47,14 @@ impl Project {
         })
     }
 
-    /// What the files ask for and this version does not do.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    /// Says what the files ask for and this version does not do.
+    pub(crate) fn say_notes(&self) {
+        for note in self.notes() {
+            output::note(format!("{}: note: {note}", self.app.name));
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
         let gaps = self.app.config_gaps(&self.manifest.capabilities);
         self.manifest
             .unsupported()
@@ -53,12 +65,22 @@ impl Project {
             .collect()
     }
 
-    /// Runs the build command and gives the component. Lines of the build go to `on_line`.
-    pub(crate) async fn build(&self, on_line: impl FnMut(&str) + Send + 'static) -> Result<Vec<u8>> {
+    /// Runs the build command and gives the component. What the build says, and that it goes on, goes to standard
+    /// error. Dropping the future ends the build with everything it started.
+    pub(crate) async fn build(&self) -> Result<Vec<u8>> {
         let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
+        let name = self.app.name.to_string();
+        if let Some(build) = &manifest.build {
+            output::note(format!(
+                "{name}: building {}: {}",
+                manifest.reference(),
+                build.command
+            ));
+        }
         let cancel = Cancel::default();
         let guard = CancelOnDrop(cancel.clone());
-        let mut on_line = on_line;
+        let prefix = name.clone();
+        let mut on_line = move |line: &str| output::note(format!("{prefix} | {line}"));
         let built = tokio::task::spawn_blocking(move || {
             build(
                 &manifest,
@@ -68,8 +90,11 @@ impl Project {
                 &mut on_line,
             )
         });
-        let wasm = built.await.context("the build ended unexpectedly")??;
+        let built = with_progress(&name, built)
+            .await
+            .context("the build ended unexpectedly")?;
         drop(guard);
+        let wasm = built?;
         Ok(wasm)
     }
 
@@ -97,6 +122,21 @@ impl Project {
             routes: self.app.routes.iter().cloned().map(Into::into).collect(),
             config: self.app.config.clone(),
             expected: None,
+        }
+    }
+}
+
+/// Waits, and says every now and then that it does.
+async fn with_progress<T>(name: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let begun = tokio::time::Instant::now();
+    loop {
+        match tokio::time::timeout(PROGRESS_EVERY, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => output::note(format!(
+                "{name}: still building after {} s",
+                begun.elapsed().as_secs()
+            )),
         }
     }
 }

@@ -28,7 +28,8 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     if let Some(threads) = arguments.threads {
         config.threads = threads;
     }
-    let bound = Server::bind(config)?;
+    // Bound now for the error it may give, and again when the component is ready: until then nobody should connect.
+    drop(Server::bind(config.clone())?);
     let wasm = std::fs::read(&arguments.file)
         .with_context(|| format!("cannot read the component {}", arguments.file.display()))?;
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
@@ -52,6 +53,7 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         strip_prefix: false,
     };
     let table = RouteTable::build(vec![(everything, target)])?;
+    let bound = Server::bind(config)?;
     announce(
         &arguments,
         &bound.local_addr().to_string(),
@@ -124,7 +126,7 @@ fn announce(arguments: &ServeArgs, address: &str, bytes: u64, allocation: Alloca
     if json {
         let ready = serde_json::json!({
             "event": "serving", "file": arguments.file, "address": address, "bytes": bytes,
-            "allocation": format!("{allocation:?}"),
+            "allocation": output::allocation_word(allocation),
         });
         return output::line(ready.to_string());
     }
@@ -136,10 +138,6 @@ fn announce(arguments: &ServeArgs, address: &str, bytes: u64, allocation: Alloca
         units::format_duration(limits.cpu_time),
         units::format_duration(limits.wall_time),
         limits.concurrency,
-        match allocation {
-            Allocation::PoolingWithScan => "pooled, reset by page scan",
-            Allocation::Pooling => "pooled (this kernel has no page scan)",
-            Allocation::OnDemand => "on demand (too little address space for a pool)",
-        },
+        output::allocation(allocation),
     ));
 }

@@ -38,10 +38,10 @@ impl Sink {
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("FERMION_COMMIT").unwrap_or(""),
         };
-        Ok(Self {
-            telemetry: Arc::new(Telemetry::new(build)),
-            access: AccessLog::open(&destination, Arc::new(WallClock))?,
-        })
+        let telemetry = Arc::new(Telemetry::new(build));
+        let access = AccessLog::open(&destination, Arc::new(WallClock))?;
+        telemetry.watch_dropped_lines("access", access.dropped_reader());
+        Ok(Self { telemetry, access })
     }
 
     /// Writes out what is still queued.

@@ -23,6 +23,10 @@ use crate::sink::{Sink, WallClock};
 pub(crate) const LOCAL_NODE: &str = "local";
 /// How long a deploy may take to become ready before it counts as failed.
 const DEPLOY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+/// How long a data directory in use is waited for: longer than it takes to end a killed process.
+const LOCK_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+/// How often it is looked at meanwhile.
+const LOCK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// The platform, bound and not yet running.
 pub(crate) struct Platform {
@@ -43,7 +47,7 @@ pub(crate) struct Platform {
 /// Opens and binds everything that `fermion up` needs.
 pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let data = DataDirectory::open(&arguments.data.directory)?;
-    let bus = Bus::open(&data.bus())?;
+    let bus = open_bus(&data).await?;
     let mut config = ServerConfig::new(arguments.listen);
     config.drain_max = arguments.drain;
     if let Some(threads) = arguments.threads {
@@ -55,26 +59,11 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let trust = Arc::new(Trust::load_dir(&data.keys())?);
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
-    let control = Control::new(ControlParts {
-        bus: bus.clone(),
-        store: store.clone(),
-        verifier: fermion_control::verifier(store.clone(), Trust::load_dir(&data.keys())?),
-        logs: logs.clone(),
-        metrics: {
-            let telemetry = sink.telemetry.clone();
-            Arc::new(move || telemetry.render())
-        },
-        clock: Arc::new(|| fermion_telemetry::Clock::now(&WallClock)),
-        token: AdminToken::load_or_create(&data.token(), |bytes| {
-            getrandom::fill(bytes).map_err(std::io::Error::other)
-        })?,
-        config: ControlConfig {
-            listen: arguments.admin,
-            node: LOCAL_NODE.into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            deploy_wait_max: DEPLOY_WAIT_MAX,
-        },
-    })?;
+    sink.telemetry.watch_dropped_lines("guest", {
+        let logs = logs.clone();
+        move || logs.lost()
+    });
+    let control = control(arguments.admin, &data, &bus, &store, &logs, &sink)?;
     let admin = control.bind().await?;
     let engines = Arc::new(Engines::new()?);
     let allocation = engines.allocation();
@@ -95,6 +84,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         routes.clone(),
         sink.telemetry.clone(),
     );
+    node.announce().await?;
     Ok(Platform {
         data,
         bus,
@@ -109,6 +99,48 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         routes,
         sink,
     })
+}
+
+/// A process that was killed a moment ago may still hold the lock: the kernel takes it apart at its leisure.
+async fn open_bus(data: &DataDirectory) -> Result<Bus> {
+    let deadline = tokio::time::Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        match Bus::open(&data.bus()) {
+            Err(fermion_bus::Error::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_RETRY_AFTER).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn control(
+    listen: std::net::SocketAddr,
+    data: &DataDirectory,
+    bus: &Bus,
+    store: &Store,
+    logs: &LogHub,
+    sink: &Sink,
+) -> Result<Control> {
+    let telemetry = sink.telemetry.clone();
+    let control = Control::new(ControlParts {
+        bus: bus.clone(),
+        store: store.clone(),
+        verifier: fermion_control::verifier(store.clone(), Trust::load_dir(&data.keys())?),
+        logs: logs.clone(),
+        metrics: Arc::new(move || telemetry.render()),
+        clock: Arc::new(|| fermion_telemetry::Clock::now(&WallClock)),
+        token: AdminToken::load_or_create(&data.token(), |bytes| {
+            getrandom::fill(bytes).map_err(std::io::Error::other)
+        })?,
+        config: ControlConfig {
+            listen,
+            node: LOCAL_NODE.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            deploy_wait_max: DEPLOY_WAIT_MAX,
+        },
+    })?;
+    Ok(control)
 }
 
 /// What is left of the platform for whoever talks to the person in front of it.

@@ -34,8 +34,12 @@ pub fn allocate(mib: usize) -> usize {
 
 /// Calls itself until the stack ends. It keeps to values that live in registers and on the host's stack: with a frame
 /// in linear memory, that would run out first.
+pub fn overflow_stack() -> u64 {
+    recurse(black_box(0))
+}
+
 #[inline(never)]
-pub fn recurse(depth: u64) -> u64 {
+fn recurse(depth: u64) -> u64 {
     if depth == u64::MAX {
         return 0;
     }

@@ -9,7 +9,7 @@ use wasip2::http::types::{
     RequestOptions, Scheme,
 };
 
-use crate::bodies::{consume, finish_like, read, trailer_lines, trailers_of};
+use crate::bodies::{Cut, consume, finish_like, read, trailer_lines, trailers_of};
 use crate::reply::{self, Reply};
 use crate::{Behaviour, Call};
 
@@ -58,7 +58,8 @@ fn fetch_post(call: Call) {
             chunk
                 .chunks(WRITE_BYTES_MAX)
                 .all(|piece| stream.blocking_write_and_flush(piece).is_ok())
-        });
+        })
+        .is_ok();
         drop(stream);
         if whole {
             OutgoingBody::finish(body, None).map_err(|error| name_of(&error))?;
@@ -84,7 +85,11 @@ fn fetch_trailers(call: Call) {
     trailers
         .append("x-sum", b"42")
         .expect("the trailer is an acceptable one");
-    let outcome = request(&call, Fields::new()).and_then(|request| post(request, b"body\n", Some(trailers)));
+    let fields = Fields::new();
+    fields
+        .append("trailer", b"x-sum")
+        .expect("the header is an acceptable one");
+    let outcome = request(&call, fields).and_then(|request| post(request, b"body\n", Some(trailers)));
     report(call, outcome);
 }
 
@@ -154,7 +159,7 @@ fn proxy(call: Call) {
     }
     let body = response.consume().expect("the body is taken once");
     let reply = Reply::start_with(call.out, response.status(), fields);
-    let whole = read(&body, |chunk| reply.write(chunk));
+    let whole = read(&body, |chunk| reply.write(chunk)).is_ok();
     finish_like(reply, body, whole);
 }
 
@@ -241,16 +246,16 @@ fn wait(future: FutureIncomingResponse) -> Result<IncomingResponse, String> {
 fn whole(response: &IncomingResponse) -> Result<(u16, Vec<u8>), String> {
     let body = response.consume().map_err(|()| "consume")?;
     let mut bytes = Vec::new();
-    let ended = read(&body, |chunk| {
+    let end = read(&body, |chunk| {
         bytes.extend_from_slice(chunk);
         true
     });
-    let trailers = trailers_of(body);
-    match trailers {
-        Ok(Some(_)) if ended => bytes.extend_from_slice(trailer_lines(trailers).as_bytes()),
-        Ok(_) if ended => {}
-        Ok(_) => return Err("body-broken-off".to_owned()),
-        Err(error) => return Err(error),
+    if let Err(Cut::Broken(name)) = end {
+        return Err(name);
+    }
+    let trailers = trailers_of(body)?;
+    if trailers.is_some() {
+        bytes.extend_from_slice(trailer_lines(Ok(trailers)).as_bytes());
     }
     Ok((response.status(), bytes))
 }

@@ -55,7 +55,7 @@ fn spin_after_body(call: Call) {
 }
 
 fn stack(call: Call) {
-    reply::text(call.out, 200, format!("{}\n", hostile::recurse(call.target.number(0).unwrap_or(0) as u64)));
+    reply::text(call.out, 200, format!("{}\n", hostile::overflow_stack()));
 }
 
 fn trap(_call: Call) {

@@ -1,17 +1,15 @@
-//! Traps while it is being instantiated, before any request reaches it: a constructor runs the instruction that does.
+//! Traps while it is being instantiated, before any request reaches it: a reactor's initialiser is called at
+//! instantiation, and this one runs the instruction that traps.
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 struct Never;
 
-extern "C" fn trap() {
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
     #[cfg(target_arch = "wasm32")]
     core::arch::wasm32::unreachable();
 }
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = trap;
 
 impl wasip2::exports::http::incoming_handler::Guest for Never {
     fn handle(_request: IncomingRequest, _out: ResponseOutparam) {}

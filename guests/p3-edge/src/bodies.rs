@@ -169,6 +169,7 @@ fn trailers_error() -> Answer {
     let (response, mut reply) = Reply::start(200, &[("content-type", "text/plain")]);
     spawn_local(async move {
         reply.write(b"body\n".to_vec()).await;
+        reply::let_travel().await;
         drop(
             reply
                 .finish(Err(ErrorCode::InternalError(Some(SECRET.to_owned()))))

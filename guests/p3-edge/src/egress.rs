@@ -84,7 +84,11 @@ async fn fetch_trailers(target: &Target) -> Result<(u16, Vec<u8>), String> {
     trailers
         .append("x-sum", b"42")
         .expect("the trailer is an acceptable one");
-    post(target, Fields::new(), b"body\n".to_vec(), Some(trailers)).await
+    let fields = Fields::new();
+    fields
+        .append("trailer", b"x-sum")
+        .expect("the header is an acceptable one");
+    post(target, fields, b"body\n".to_vec(), Some(trailers)).await
 }
 
 async fn fetch_options(target: &Target) -> Result<(u16, Vec<u8>), String> {

@@ -3,22 +3,21 @@
 use edge_cases::{SECRET, hostile};
 use wasip3::clocks::monotonic_clock::wait_for;
 use wasip3::http::types::{ErrorCode, Fields, Response};
-use wasip3::spawn_local;
+use wasip3::{spawn_local, wit_stream};
 
 use crate::reply::{self, Reply};
 use crate::{Answer, Behaviour, Call};
 
 pub(crate) fn find(name: &str) -> Option<Behaviour> {
     Some(match name {
-        // Awaits what nothing will ever wake.
-        "never" => |_| Box::pin(std::future::pending()),
+        "never" => |_| Box::pin(never()),
         "hang" => |_| Box::pin(sleep_without_end()),
         "hang-after-body" => {
             |_| Box::pin(async { after_body(|| Box::pin(async { drop(sleep_without_end().await) })) })
         }
         "loop" => |_| Box::pin(async { hostile::spin() }),
         "loop-after-body" => |_| Box::pin(async { after_body(|| Box::pin(async { hostile::spin() })) }),
-        "stack" => |_| Box::pin(async { reply::text(200, format!("{}\n", hostile::recurse(0))) }),
+        "stack" => |_| Box::pin(async { reply::text(200, format!("{}\n", hostile::overflow_stack())) }),
         "trap" => |_| Box::pin(async { hostile::trap() }),
         "panic" => |_| Box::pin(async { panic!("{SECRET}") }),
         "abort-body" => |_| Box::pin(async { after_body(|| Box::pin(async { hostile::trap() })) }),
@@ -26,6 +25,14 @@ pub(crate) fn find(name: &str) -> Option<Behaviour> {
         "hostcall" => |call| Box::pin(async move { host_calls(&call) }),
         _ => return None,
     })
+}
+
+/// Awaits what nothing will ever wake: a stream whose other end is here, and stays unwritten.
+async fn never() -> Answer {
+    let (silent, mut reader) = wit_stream::new::<u8>();
+    let end = reader.read(Vec::with_capacity(1)).await;
+    drop(silent);
+    reply::text(200, format!("{end:?}\n"))
 }
 
 async fn sleep_without_end() -> Answer {
@@ -42,6 +49,7 @@ fn after_body(act: Act) -> Answer {
     let (response, mut reply): (Response, Reply) = Reply::start(200, &[("content-type", "text/plain")]);
     spawn_local(async move {
         reply.write(b"the first half\n".to_vec()).await;
+        reply::let_travel().await;
         act().await;
     });
     Ok(response)

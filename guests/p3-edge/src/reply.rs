@@ -1,10 +1,14 @@
 //! Sending a response: whole, or head first and then piece by piece from a task that outlives the handler's return.
 
+use wasip3::clocks::monotonic_clock::wait_for;
 use wasip3::http::types::{ErrorCode, Fields, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamWriter};
 use wasip3::{spawn_local, wit_future, wit_stream};
 
 use crate::Answer;
+
+/// How long a reply is let travel. Any wait gives the host its turn; this one gives the network one too.
+const TRAVEL_NS: u64 = 20_000_000;
 
 /// The writing end of a response's body.
 pub(crate) struct Reply {
@@ -55,6 +59,11 @@ impl Reply {
         drop(self.trailers.write(end).await);
         self.sent.await
     }
+}
+
+/// Waits, so that a host which gathers what a guest writes in one go sends head and body on their way.
+pub(crate) async fn let_travel() {
+    wait_for(TRAVEL_NS).await;
 }
 
 /// A whole response with text.

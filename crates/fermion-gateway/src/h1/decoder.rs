@@ -7,6 +7,7 @@ use fermion_model::fault::Failure;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
+use super::head::refuse_bare_line_feeds;
 use crate::limits::{CHUNK_LINE_BYTES_MAX, HEADERS_MAX, TRAILERS_BYTES_MAX};
 
 /// Where the decoder is in one body.
@@ -145,6 +146,7 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Failure> {
     if length > TRAILERS_BYTES_MAX {
         return Err(too_large());
     }
+    refuse_bare_line_feeds(&buffer[..length])?;
     let mut map = HeaderMap::new();
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad("a trailer's name"))?;

@@ -7,6 +7,9 @@ use http::response::Parts;
 use super::decoder::may_trail;
 use crate::clock;
 
+/// Asks a caller who waits for it to send the body.
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// How the caller learns where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyEnd {

@@ -178,7 +178,7 @@ fn refuse_if_too_long(buffer: &[u8]) -> Result<(), Failure> {
 }
 
 /// The parser takes a lone line feed for a line end; a proxy in front may not, so nobody gets to use the difference.
-fn refuse_bare_line_feeds(raw: &[u8]) -> Result<(), Failure> {
+pub(super) fn refuse_bare_line_feeds(raw: &[u8]) -> Result<(), Failure> {
     let mut before = 0;
     for &byte in raw {
         if byte == b'\n' && before != b'\r' {

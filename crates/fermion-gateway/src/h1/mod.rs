@@ -64,7 +64,7 @@ pub(crate) async fn serve<D: Dispatch, R: Record>(
         inbound = match exchange(door, state, &mut writer, inbound, head).await {
             After::KeepAlive(inbound) => inbound,
             After::Linger(inbound) => return linger(&mut writer, inbound).await,
-            After::Drop => return,
+            After::Drop => return writer.break_off(),
         };
         state.answer_is_out();
         state.enter(if inbound.buffer.is_empty() {
@@ -197,7 +197,7 @@ async fn await_answer<T>(
         }
         if let Some(upload) = upload {
             if upload.take_wants_continue() {
-                writer.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                writer.out.extend_from_slice(encode::CONTINUE);
             }
             if let Poll::Ready(Err(_)) = writer.poll_flush(cx) {
                 return Poll::Ready(None);

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fermion_model::fault::Failure;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use super::encode::{self, BodyEnd, Facts};
@@ -43,12 +43,20 @@ impl Outgoing<'_> {
         if let Err(failure) = std::future::poll_fn(|cx| Poll::Ready(body.as_mut().poll_first(cx))).await {
             parts = body.as_mut().replace(&failure);
         }
-        let expectation_open = self.upload.is_some_and(Upload::expects_continue);
+        // Whoever sends one request that makes no sense is not trusted with where the next one begins.
+        let makes_no_sense = body.is_fixed() && parts.status == StatusCode::BAD_REQUEST;
         let refused_early = body.is_fixed() && self.upload.is_some_and(|upload| !upload.is_end_stream());
+        let expectation_open = self.upload.is_some_and(|upload| {
+            // A guest that answers before it reads may still read: after the head nobody could ask for the body.
+            if !body.is_fixed() && !upload.is_released() && upload.meet_expectation() {
+                self.writer.out.extend_from_slice(encode::CONTINUE);
+            }
+            upload.expects_continue()
+        });
         let facts = Facts {
             is_head,
             is_http_10: self.framing.is_http_10,
-            keep_alive: connection_may_live && !expectation_open && !refused_early,
+            keep_alive: connection_may_live && !expectation_open && !refused_early && !makes_no_sense,
             length: body.known_length(self.framing.wants_trailers),
         };
         let (end, reusable) = encode::head(&mut self.writer.out, &parts, facts);

@@ -146,6 +146,12 @@ impl Upload {
         self.wants_continue.load(Relaxed) && self.wants_continue.swap(false, Relaxed)
     }
 
+    /// True if the caller waits to be told so, which it must be now and then waits no more.
+    pub(crate) fn meet_expectation(&self) -> bool {
+        let expects = self.expects_continue.swap(false, Relaxed);
+        self.take_wants_continue() || expects
+    }
+
     /// True while the caller waits to be told so.
     pub(crate) fn expects_continue(&self) -> bool {
         self.expects_continue.load(Relaxed) || self.wants_continue.load(Relaxed)

@@ -25,6 +25,7 @@ pub(crate) struct Writer {
     after_large: Vec<u8>,
     state: Arc<ConnectionState>,
     is_stalled: bool,
+    resets: bool,
 }
 
 impl Writer {
@@ -37,6 +38,7 @@ impl Writer {
             after_large: Vec::new(),
             state,
             is_stalled: false,
+            resets: false,
         }
     }
 
@@ -138,10 +140,19 @@ impl Writer {
     }
 
     /// Makes the coming close a reset, for an answer whose only end is the connection's.
-    pub(crate) fn reset_on_close(&self) {
+    pub(crate) fn reset_on_close(&mut self) {
+        self.resets = true;
         let socket = socket2::SockRef::from(self.io.as_ref());
         if let Err(error) = socket.set_linger(Some(std::time::Duration::ZERO)) {
             tracing::debug!(%error, "cannot make the close a reset");
+        }
+    }
+
+    /// Lets the connection go after a broken answer.
+    pub(crate) fn break_off(self) {
+        if self.resets {
+            // Dropped, it would first tell the caller in good order that no more comes.
+            self.io.forget();
         }
     }
 }

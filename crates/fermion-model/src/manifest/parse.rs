@@ -31,11 +31,15 @@ const LIMITS: &[&str] = &[
     "concurrency",
 ];
 /// The longest owner, in bytes: a line in a table.
-const OWNER_BYTES_MAX: usize = 128;
+pub(super) const OWNER_BYTES_MAX: usize = 128;
 /// The longest URL, in bytes: what browsers and chat tools still take.
-const URL_BYTES_MAX: usize = 2048;
+pub(super) const URL_BYTES_MAX: usize = 2048;
 /// The longest path of a component, in bytes: a file system's own limit on Linux.
-const PATH_BYTES_MAX: usize = 4096;
+pub(super) const PATH_BYTES_MAX: usize = 4096;
+/// The longest version, in bytes: what the tag of a registry holds.
+pub(super) const VERSION_BYTES_MAX: usize = 128;
+/// The shortest time that can be asked for: guest CPU is measured in ticks of this length.
+pub(super) const TIME_MIN: Duration = Duration::from_millis(1);
 
 impl Manifest {
     /// Parses and validates; `file` names the text in refusals.
@@ -86,8 +90,10 @@ fn read_version(text: &str) -> Result<semver::Version, String> {
             "{text:?} has build metadata, which a registry's tag cannot hold"
         ));
     }
-    if text.len() > 128 {
-        return Err("longer than the 128 characters of a registry's tag".to_owned());
+    if text.len() > VERSION_BYTES_MAX {
+        return Err(format!(
+            "longer than the {VERSION_BYTES_MAX} characters of a registry's tag"
+        ));
     }
     Ok(version)
 }
@@ -179,16 +185,16 @@ fn time(section: &mut Section<'_>, key: &str, max: Duration) -> Result<Option<Du
     let Some(placed) = section.converted(key, next, read)? else {
         return Ok(None);
     };
-    let next = format!("write a duration from 1ms to {}", format_duration(max));
+    let (min_text, max_text) = (format_duration(TIME_MIN), format_duration(max));
+    let next = format!("write a duration from {min_text} to {max_text}");
     if placed.value > max {
         let what = format!(
-            "{full} is {}, its ceiling is {}",
-            format_duration(placed.value),
-            format_duration(max)
+            "{full} is {}, its ceiling is {max_text}",
+            format_duration(placed.value)
         );
         return Err(section.refuse(placed.at, what, next));
     }
-    if placed.value < Duration::from_millis(1) {
+    if placed.value < TIME_MIN {
         let what = format!(
             "{full} is {}, shorter than time is measured here",
             format_duration(placed.value)

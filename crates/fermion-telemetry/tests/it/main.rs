@@ -4,6 +4,7 @@
 mod access_log;
 mod guest_log;
 mod metrics;
+mod reference;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

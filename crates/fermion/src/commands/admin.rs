@@ -1,14 +1,17 @@
 //! Commands that speak to a running platform through its admin API.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use fermion_api::{Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
+use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
 use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
 use fermion_package::transfer;
+use fermion_telemetry::rfc3339;
 
 use crate::cli::{AdminArgs, AppArgs, DeployArgs, LogsArgs, RollbackArgs};
+use crate::commands::apps;
 use crate::data::DataDirectory;
 use crate::output;
 use crate::project::Project;
@@ -30,17 +33,16 @@ fn client(arguments: &AdminArgs) -> Result<Client> {
 /// Builds, packs and signs here; uploads what is missing; makes the new release.
 pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
     let project = Project::open(&arguments.folder)?;
-    for note in project.notes() {
-        output::note(format!("{}: {note}", arguments.folder.display()));
-    }
+    project.say_notes();
     let client = client(&arguments.admin)?;
-    client.health().await?;
+    // Whether it runs and lets us in is known before the build, not after it.
+    client.status().await?;
     let data = DataDirectory::open(&arguments.admin.data.directory)?;
     let (store, key) = (
         Store::open(&data.store())?,
         Arc::new(PrivateKey::load_or_create(&data.keys())?),
     );
-    let wasm = project.build(|line| output::note(line)).await?;
+    let wasm = project.build().await?;
     let packed = project.publish(wasm, &store, &key).await?;
     let export = {
         let (store, digest) = (store.clone(), packed.digest);
@@ -72,18 +74,22 @@ fn show(result: &DeployResult, app: &str, json: bool) {
         return output::json(result);
     }
     let release = &result.release;
-    let what = if result.created { "is now" } else { "already is" };
+    let changed = result.created || result.previous.is_some_and(|previous| previous != release.number);
+    let what = if changed { "is now" } else { "already is" };
     output::line(format!(
         "{app} {what} {} ({}:{})",
         release.number, release.package, release.version
     ));
+    if !result.created && result.previous == Some(release.number) {
+        return;
+    }
     if let Some(previous) = result.previous {
         output::line(format!(
-            "  before: {previous}; `fermion rollback {app}` goes back"
+            "  before: {previous}; `fermion rollback {app} {previous}` goes back"
         ));
     }
-    for step in &result.steps {
-        output::line(format!("  {:<18} {:>8} us", step.name, step.micros));
+    if !result.steps.is_empty() {
+        output::line(format!("  {}", output::steps(&result.steps)));
     }
 }
 
@@ -103,28 +109,17 @@ pub(crate) async fn status(arguments: &AdminArgs, json: bool) -> Result<()> {
         "fermion {}, node {}: {settled}",
         status.version, status.node.name
     ));
-    let rows: Vec<[String; 4]> = status
-        .apps
-        .iter()
-        .map(|app| {
-            let package = app
-                .active
-                .as_ref()
-                .map_or("-".into(), |a| format!("{}:{}", a.package, a.version));
-            let problem = app
-                .problem
-                .as_ref()
-                .map_or(String::new(), |problem| problem.message.clone());
-            let name = format!("{}/{}", app.namespace, app.app);
-            [
-                name,
-                app.serving.map_or("-".into(), |number| number.to_string()),
-                package,
-                problem,
-            ]
-        })
-        .collect();
-    output::table(["APP", "SERVING", "PACKAGE", "PROBLEM"], &rows);
+    let row = |app: &AppView| {
+        [
+            apps::name(app),
+            apps::serving(app),
+            apps::package(app),
+            apps::state(app),
+        ]
+    };
+    let rows: Vec<_> = status.apps.iter().map(row).collect();
+    output::table(["APP", "RELEASE", "PACKAGE", "STATE"], &rows);
+    apps::problems(&status.apps);
     Ok(())
 }
 
@@ -137,7 +132,7 @@ pub(crate) async fn releases(arguments: &AppArgs, json: bool) -> Result<()> {
         output::json(&releases);
         return Ok(());
     }
-    let rows: Vec<[String; 5]> = releases
+    let rows: Vec<[String; 6]> = releases
         .iter()
         .map(|release| {
             let state = match release.state {
@@ -159,11 +154,12 @@ pub(crate) async fn releases(arguments: &AppArgs, json: bool) -> Result<()> {
                 state,
                 package,
                 release.digest.short(),
+                rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(release.created_at)),
                 release.created_by.clone(),
             ]
         })
         .collect();
-    output::table(["RELEASE", "STATE", "PACKAGE", "DIGEST", "BY"], &rows);
+    output::table(["RELEASE", "STATE", "PACKAGE", "DIGEST", "CREATED", "BY"], &rows);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::project::Project;
 /// Builds and checks the component.
 pub(crate) async fn build(arguments: &FolderArgs, json: bool) -> Result<()> {
     let project = open(arguments)?;
-    let wasm = project.build(|line| output::note(line)).await?;
+    let wasm = project.build().await?;
     let facts = facts::facts(&wasm)?;
     facts.check_imports()?;
     let path = project.folder.join(&project.manifest.component);
@@ -39,7 +39,7 @@ pub(crate) async fn pack(arguments: &FolderArgs, json: bool) -> Result<()> {
         Store::open(&data.store())?,
         Arc::new(PrivateKey::load_or_create(&data.keys())?),
     );
-    let wasm = project.build(|line| output::note(line)).await?;
+    let wasm = project.build().await?;
     let packed = project.publish(wasm, &store, &key).await?;
     if json {
         output::json(&serde_json::json!({
@@ -61,8 +61,6 @@ pub(crate) async fn pack(arguments: &FolderArgs, json: bool) -> Result<()> {
 
 fn open(arguments: &FolderArgs) -> Result<Project> {
     let project = Project::open(&arguments.folder)?;
-    for note in project.notes() {
-        output::note(format!("{}: {note}", arguments.folder.display()));
-    }
+    project.say_notes();
     Ok(project)
 }

@@ -1,19 +1,17 @@
 //! `fermion up`: the platform in one process, and the conversation with the person who started it.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use fermion_api::{AppView, DeployResult, Route, Step};
+use fermion_api::{AppView, DeployResult, Step};
 use fermion_bus::Event;
+use fermion_model::ReleaseNumber;
 use fermion_model::assignment::{Assignment, NodeStatus};
-use fermion_model::{AppName, Namespace};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
-use crate::commands::watch;
+use crate::commands::{apps, watch};
 use crate::output;
 use crate::project::Project;
 use crate::signals::Signals;
@@ -54,14 +52,14 @@ async fn talk(front: &Front, folders: Vec<PathBuf>, is_watching: bool, json: boo
             folders.len()
         );
     }
+    // Watching begins before anybody is told that all is ready, so that no change is missed from then on.
+    let watching = is_watching.then(|| watch::changes(&folders)).transpose()?;
     show(front, &apps, json);
     let mut tasks = JoinSet::new();
-    if is_watching {
-        let (changes, watcher) = watch::changes(&folders)?;
-        follow_changes(front, changes, watcher, &mut tasks, apps, json).await
-    } else {
-        follow_logs(front, &mut tasks, &apps, json);
-        std::future::pending().await
+    follow_logs(front, &mut tasks, json);
+    match watching {
+        Some((changes, _watcher)) => follow_changes(front, changes, json).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -69,17 +67,9 @@ async fn talk(front: &Front, folders: Vec<PathBuf>, is_watching: bool, json: boo
 async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<DeployResult> {
     let begun = tokio::time::Instant::now();
     let project = Project::open(folder)?;
-    for note in project.notes() {
-        output::note(format!("{}: {note}", folder.display()));
-    }
+    project.say_notes();
     let name = project.app.name.clone();
-    if !json {
-        output::line(format!("{name}: building {}", project.manifest.reference()));
-    }
-    let prefix = name.to_string();
-    let wasm = project
-        .build(move |line| output::note(format!("{prefix}: {line}")))
-        .await?;
+    let wasm = project.build().await?;
     let built = begun.elapsed();
     let packed = project.publish(wasm, &front.store, &front.key).await?;
     let published = begun.elapsed() - built;
@@ -93,7 +83,11 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
     } else {
         let mut steps = vec![step("build", built), step("pack and sign", published)];
         steps.extend(result.steps.iter().cloned());
-        output::line(format!("{name}: r{} {}", result.release.number.0, times(&steps)));
+        output::line(format!(
+            "{name}: {} {}",
+            result.release.number,
+            output::steps(&steps)
+        ));
     }
     Ok(result)
 }
@@ -103,15 +97,6 @@ fn step(name: &str, took: std::time::Duration) -> Step {
         name: name.into(),
         micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     }
-}
-
-fn times(steps: &[Step]) -> String {
-    let shown = steps.iter().map(|step| {
-        #[expect(clippy::cast_precision_loss, reason = "shown to one decimal")]
-        let millis = step.micros as f64 / 1000.0;
-        format!("{} {millis:.1} ms", step.name)
-    });
-    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until the node has dealt with the assignment that is in force.
@@ -139,6 +124,7 @@ fn show(front: &Front, apps: &[AppView], json: bool) {
     if json {
         let ready = serde_json::json!({
             "event": "up", "gateway": gateway, "admin": admin, "data": front.data.path(), "apps": apps,
+            "allocation": output::allocation_word(front.allocation),
         });
         output::line(ready.to_string());
         return;
@@ -147,67 +133,39 @@ fn show(front: &Front, apps: &[AppView], json: bool) {
     if apps.is_empty() {
         output::line("nothing is deployed yet: `fermion new hello && fermion deploy hello`");
     } else {
-        let rows: Vec<[String; 5]> = apps.iter().map(|app| row(app, gateway)).collect();
+        let row = |app: &AppView| {
+            [
+                apps::name(app),
+                apps::serving(app),
+                apps::package(app),
+                apps::state(app),
+                apps::urls(app, gateway),
+            ]
+        };
+        let rows: Vec<_> = apps.iter().map(row).collect();
         output::table(["APP", "RELEASE", "PACKAGE", "STATE", "URL"], &rows);
+        apps::problems(apps);
     }
     output::line(format!(
-        "\ngateway  http://{gateway}/\nadmin    http://{admin}/ (token in {})\ninstances {:?}; Ctrl-C drains and stops",
+        "\ngateway  http://{gateway}/\nadmin    http://{admin}/ (token in {})\ninstances {}; Ctrl-C drains and stops",
         front.data.token().display(),
-        front.allocation,
+        output::allocation(front.allocation),
     ));
 }
 
-/// One app's line in the table.
-pub(crate) fn row(app: &AppView, gateway: SocketAddr) -> [String; 5] {
-    let release = app.serving.map_or("-".into(), |number| number.to_string());
-    let (package, url) = match &app.active {
-        Some(active) => (
-            format!("{}:{}", active.package, active.version),
-            url(&active.routes, gateway),
-        ),
-        None => ("-".into(), "-".into()),
-    };
-    let state = match (&app.problem, app.serving) {
-        (None, Some(_)) => "serving".to_owned(),
-        (Some(problem), Some(_)) => format!("serving ({} refused: {})", app.latest, problem.code),
-        (Some(problem), None) => format!("down: {}", problem.code),
-        (None, None) => "starting".to_owned(),
-    };
-    let name = if app.namespace == Namespace::default() {
-        app.app.to_string()
-    } else {
-        format!("{}/{}", app.namespace, app.app)
-    };
-    [name, release, package, state, url]
-}
-
-fn url(routes: &[Route], gateway: SocketAddr) -> String {
-    let shown = routes.iter().map(|route| {
-        let host = route.host.as_ref().map_or_else(
-            || gateway.to_string(),
-            |host| format!("{host}:{}", gateway.port()),
-        );
-        format!("http://{host}{}", route.path.trim_end_matches('*'))
-    });
-    shown.collect::<Vec<_>>().join("  ")
-}
-
-fn follow_logs(front: &Front, tasks: &mut JoinSet<()>, apps: &[AppView], json: bool) {
-    for app in apps {
-        follow_app(front, tasks, &app.namespace, &app.app, json);
-    }
-}
-
-fn follow_app(front: &Front, tasks: &mut JoinSet<()>, namespace: &Namespace, app: &AppName, json: bool) {
-    let mut follower = front.logs.follow(namespace.as_str(), app.as_str());
+/// Prints what components write, of every app there is or will be.
+fn follow_logs(front: &Front, tasks: &mut JoinSet<()>, json: bool) {
+    let mut follower = front.logs.follow_all();
     tasks.spawn(async move {
         while let Some(line) = follower.next().await {
             if json {
                 output::line(line.to_json());
             } else {
                 output::line(format!(
-                    "{} r{} | {}",
-                    line.served.app, line.served.release, line.line
+                    "{} {} | {}",
+                    line.served.app,
+                    ReleaseNumber(line.served.release),
+                    line.line
                 ));
             }
         }
@@ -218,33 +176,16 @@ fn follow_app(front: &Front, tasks: &mut JoinSet<()>, namespace: &Namespace, app
 async fn follow_changes(
     front: &Front,
     mut changes: tokio::sync::mpsc::Receiver<PathBuf>,
-    watcher: watch::Watcher,
-    tasks: &mut JoinSet<()>,
-    apps: Vec<AppView>,
     json: bool,
 ) -> Result<()> {
-    let mut followed: BTreeSet<String> = BTreeSet::new();
-    for app in &apps {
-        followed.insert(app.app.to_string());
-    }
-    follow_logs(front, tasks, &apps, json);
     output::note("watching for changes");
     while let Some(folder) = changes.recv().await {
-        match deploy(front, &folder, json).await {
-            Ok(_) => {
-                let project = Project::open(&folder)?;
-                if followed.insert(project.app.name.to_string()) {
-                    follow_app(front, tasks, &project.app.namespace, &project.app.name, json);
-                }
-            }
-            Err(error) => {
-                output::fail(
-                    &error.context(format!("{}: the running release stays", folder.display())),
-                    json,
-                );
-            }
+        if let Err(error) = deploy(front, &folder, json).await {
+            output::fail(
+                &error.context(format!("{}: the running release stays", folder.display())),
+                json,
+            );
         }
     }
-    drop(watcher);
     Ok(())
 }

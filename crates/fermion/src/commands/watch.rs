@@ -85,12 +85,10 @@ fn watched(folder: &Path) -> Result<Watched> {
     let canonical = folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", folder.display()))?;
-    let project = Project::open(folder)?;
-    let patterns = project
-        .manifest
-        .build
-        .as_ref()
-        .map(|build| build.watch.clone())
+    // A project that cannot be read yet is watched too: mending it is a change.
+    let patterns = Project::open(folder)
+        .ok()
+        .and_then(|project| project.manifest.build.as_ref().map(|build| build.watch.clone()))
         .unwrap_or_default();
     let patterns = if patterns.is_empty() {
         vec!["src/**".to_owned()]

@@ -1,0 +1,247 @@
+//! Every metric family: name, kind, unit, labels, what it counts and when to look. The exposition takes names and help
+//! from here, and so does the published page, so neither can know a family that the other does not.
+
+use std::fmt::Write;
+
+use prometheus_client::metrics::MetricType;
+
+use crate::release_metrics::{BLAMES, CLASSES, PHASES};
+
+/// What kind of number a family holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations by size.
+    Histogram,
+    /// Always 1; the labels are the news.
+    Info,
+}
+
+impl Kind {
+    pub(crate) const fn metric_type(self) -> MetricType {
+        match self {
+            Self::Counter => MetricType::Counter,
+            Self::Gauge => MetricType::Gauge,
+            Self::Histogram => MetricType::Histogram,
+            Self::Info => MetricType::Info,
+        }
+    }
+
+    /// As OpenMetrics writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+        }
+    }
+
+    /// What the name of a sample adds to the family's.
+    pub const fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter => &["_total"],
+            Self::Gauge => &[""],
+            Self::Histogram => &["_bucket", "_sum", "_count"],
+            Self::Info => &["_info"],
+        }
+    }
+}
+
+/// One metric family.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// Without the suffix of its samples.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// What is counted or measured.
+    pub unit: &'static str,
+    /// In the order in which they are written; without a histogram's own `le`.
+    pub labels: &'static [&'static str],
+    /// What it means, as the scraper gets it.
+    pub help: &'static str,
+    /// When an operator should look.
+    pub watch: &'static str,
+}
+
+pub(crate) const REQUESTS: Family = Family {
+    name: "fermion_requests",
+    kind: Kind::Counter,
+    unit: "requests",
+    labels: &["namespace", "app", "release", "status_class", "blame"],
+    help: "Requests by status class and by whose fault a failed one is",
+    watch: "The share of `blame=\"guest\"` (the app is broken) or `blame=\"platform\"` (Fermion or the machine is) grows",
+};
+pub(crate) const REQUEST_DURATION: Family = Family {
+    name: "fermion_request_duration_seconds",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: &["namespace", "app", "release", "phase"],
+    help: "Time from the request's head, by phase: waiting for a permit, making or taking the instance, until the \
+           answer's head, until its end",
+    watch: "`queue` is above zero: the app is at its `[limits] concurrency`. `instantiate` is above a millisecond: the \
+            machine is short of CPU or memory",
+};
+pub(crate) const FAULTS: Family = Family {
+    name: "fermion_faults",
+    kind: Kind::Counter,
+    unit: "answers",
+    labels: &["namespace", "app", "release", "code"],
+    help: "Answers that the platform gave or cut in a guest's stead, by code",
+    watch: "It grows: look the code up. `OVERLOADED` and `INTERNAL` first",
+};
+pub(crate) const COLD_STARTS: Family = Family {
+    name: "fermion_cold_starts",
+    kind: Kind::Counter,
+    unit: "instances",
+    labels: RELEASE,
+    help: "Instances made while a request waited",
+    watch: "Together with `phase=\"instantiate\"`: how many, and how long each took",
+};
+pub(crate) const WARM_STARTS: Family = Family {
+    name: "fermion_warm_starts",
+    kind: Kind::Counter,
+    unit: "requests",
+    labels: RELEASE,
+    help: "Requests that found an instance ready",
+    watch: "Not in this version, which keeps none ready",
+};
+pub(crate) const REQUEST_BYTES: Family = Family {
+    name: "fermion_request_bytes",
+    kind: Kind::Counter,
+    unit: "bytes",
+    labels: RELEASE,
+    help: "Request body bytes read",
+    watch: "Traffic is billed or the network is full",
+};
+pub(crate) const RESPONSE_BYTES: Family = Family {
+    name: "fermion_response_bytes",
+    kind: Kind::Counter,
+    unit: "bytes",
+    labels: RELEASE,
+    help: "Answer body bytes written",
+    watch: "Traffic is billed or the network is full",
+};
+pub(crate) const GUEST_CPU: Family = Family {
+    name: "fermion_guest_cpu_seconds",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: RELEASE,
+    help: "CPU time that guests used",
+    watch: "Its rate nears the number of cores: this app is what fills the machine. Requests shorter than a tick of a \
+            millisecond count as zero",
+};
+pub(crate) const INSTANCES: Family = Family {
+    name: "fermion_instances",
+    kind: Kind::Gauge,
+    unit: "instances",
+    labels: RELEASE,
+    help: "Instances in use",
+    watch: "It stays near `[limits] concurrency`: the next requests will queue",
+};
+pub(crate) const UNROUTED_REQUESTS: Family = Family {
+    name: "fermion_unrouted_requests",
+    kind: Kind::Counter,
+    unit: "requests",
+    labels: &["code"],
+    help: "Requests that reached no app, by code",
+    watch: "`NO_ROUTE` grows after a deploy: a route is missing. `BAD_REQUEST` or `REQUEST_TIMEOUT` grows: a broken or \
+            hostile caller",
+};
+pub(crate) const DROPPED_LOG_LINES: Family = Family {
+    name: "fermion_dropped_log_lines",
+    kind: Kind::Counter,
+    unit: "lines",
+    labels: &["log"],
+    help: "Lines that a log could not take in time",
+    watch: "It grows: what reads the log is too slow, and the log has holes",
+};
+pub(crate) const MEMORY: Family = Family {
+    name: "fermion_memory_bytes",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &["kind"],
+    help: "Memory of the process that is in use",
+    watch: "It nears what the machine or the container may use. Only on Linux",
+};
+pub(crate) const BUILD: Family = Family {
+    name: "fermion_build",
+    kind: Kind::Info,
+    unit: "",
+    labels: &["version", "commit"],
+    help: "What is running",
+    watch: "It differs between machines that should be the same",
+};
+
+/// The labels of families that have one series a release.
+const RELEASE: &[&str] = &["namespace", "app", "release"];
+
+/// Every family, in the order in which they are written.
+pub const FAMILIES: [Family; 13] = [
+    REQUESTS,
+    REQUEST_DURATION,
+    FAULTS,
+    COLD_STARTS,
+    WARM_STARTS,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    GUEST_CPU,
+    INSTANCES,
+    UNROUTED_REQUESTS,
+    DROPPED_LOG_LINES,
+    MEMORY,
+    BUILD,
+];
+
+/// The reference as Markdown.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nGenerated from the table that the metrics are made of; `UPDATE_REFERENCES=1 cargo test -p \
+         fermion-telemetry` writes it again. How to scrape them is in [operating.md](../operating.md).\n\n\
+         | metric | type | unit | labels | what | look when |\n|---|---|---|---|---|---|\n",
+    );
+    for family in FAMILIES {
+        let suffixes = family.kind.suffixes().iter();
+        let names: Vec<_> = suffixes
+            .map(|suffix| format!("`{}{suffix}`", family.name))
+            .collect();
+        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        put(
+            &mut page,
+            format_args!(
+                "| {} | {} | {} | {} | {} | {} |\n",
+                names.join(", "),
+                family.kind.as_str(),
+                if family.unit.is_empty() { "-" } else { family.unit },
+                labels.join(", "),
+                family.help,
+                family.watch
+            ),
+        );
+    }
+    page.push_str("\n| label | values |\n|---|---|\n");
+    page.push_str("| `namespace`, `app`, `release` | who served, `release` as `r7`; releases beyond the bound share `other`, `other`, `r0` |\n");
+    for (label, values) in [
+        ("status_class", &CLASSES[..]),
+        ("blame", &BLAMES),
+        ("phase", &PHASES),
+    ] {
+        let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
+        put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
+    }
+    page.push_str(
+        "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
+         | `log` | the log's name |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
+         `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
+         histogram's `_bucket` also has `le`, its upper bound in seconds.\n",
+    );
+    page
+}
+
+fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
+    page.write_fmt(text).expect("a string takes everything");
+}

@@ -1,0 +1,33 @@
+//! End-to-end tests through the real binary, real sockets and real components.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and how long it may take it asks the clock itself"
+)]
+
+mod platform;
+mod support;
+
+mod package_commands;
+mod serve_bodies;
+mod serve_drain;
+mod serve_egress;
+mod serve_grants;
+mod serve_hostile;
+mod serve_isolation;
+mod serve_load;
+mod serve_start;
+mod serve_surface;
+mod serve_wire;
+mod up_deploy;
+mod up_kill;
+mod up_logs;
+mod up_new;
+mod up_restart;
+mod up_signals;
+mod up_swap;
+mod up_tamper;
+mod up_telemetry;
+mod up_watch;

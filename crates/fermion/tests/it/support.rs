@@ -1,0 +1,32 @@
+//! What every end-to-end test stands on: the binary as a child process, clients that say exactly which bytes they send,
+//! and a server that plays the outside world.
+
+pub(crate) mod client;
+pub(crate) mod h2;
+pub(crate) mod process;
+pub(crate) mod upstream;
+
+use std::time::Duration;
+
+pub(crate) use client::{Ask, Connection, Response};
+pub(crate) use process::{Process, Serve};
+
+/// Longer than anything here takes: a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The two guests with the same paths: every behaviour is asked of both.
+pub(crate) const EDGES: [&str; 2] = ["p2-edge", "p3-edge"];
+
+/// Percent-encodes a query value.
+pub(crate) fn encode(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| {
+            if keep(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
