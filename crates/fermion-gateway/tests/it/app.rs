@@ -143,8 +143,7 @@ impl Dispatch for App {
             length,
             _permit: permit,
         });
-        let cpu = CpuMeter::new();
-        cpu.set(Duration::from_micros(7));
+        let cpu = CpuMeter::reading(|| Duration::from_micros(7));
         Ok(Dispatched {
             response,
             instantiate: Duration::from_micros(5),
