@@ -5,5 +5,8 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo xtask tidy
 cargo xtask guests --examples --js --python
-cargo test --workspace --no-fail-fast
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --workspace --lib --bins --tests --no-fail-fast 2>&1 | tee "$log"
 cargo clippy --workspace --all-targets -- -D warnings
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$log"
