@@ -74,9 +74,12 @@ impl Preparer {
 
     async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Target, Error> {
         let (store, trust, digest) = (self.store.clone(), self.trust.clone(), release.digest);
-        let package = tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust)).await??;
+        let mut package = tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust)).await??;
         steps.end("verify");
-        let compiled = self.compiler.compile(&package.wasm, &package.wasm_digest).await?;
+        let compiled = self
+            .compiler
+            .compile(std::mem::take(&mut package.wasm), &package.wasm_digest)
+            .await?;
         steps.end(if compiled.cached {
             "compile (cached)"
         } else {

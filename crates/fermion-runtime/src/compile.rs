@@ -1,32 +1,89 @@
-//! Compiling in a child process with operating-system limits, so that a component made to explode the compiler costs
-//! a child and a named error. The parent never parses hostile code with Cranelift.
+//! Native code: taken from the sealed cache, or made by a child process that closes itself in before it reads a byte of
+//! the component. A component made to explode the compiler costs a child and a named error, and the parent never gives
+//! hostile code to Cranelift.
 
-use std::io::{Read, Write};
+mod child;
+mod generation;
+mod jail;
+mod probe;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use fermion_model::Digest;
-use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
 
-use crate::engine::{self, Engines, Generation};
+use crate::engine::{Engines, Generation};
 use crate::error::Error;
 use crate::limits;
-use crate::seal::{self, NativeCode, SealKey};
+use crate::seal::{CacheUsage, NativeCache, NativeCode, SealKey};
 
-/// The exit status with which the child says that the component is at fault.
-const EXIT_COMPONENT_INVALID: i32 = 3;
+pub use child::compile_child;
+
 /// Bytes of a child's complaint that are kept.
 const COMPLAINT_BYTES_MAX: u64 = 8 * 1024;
 
-/// Makes native code, or takes it from the sealed cache.
+/// What one compilation may use. All of it is enforced by the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// From start to end, however little of it the machine's other work leaves to the compiler.
+    pub wall: Duration,
+    /// CPU time of all threads together, in seconds.
+    pub cpu_seconds: u64,
+    /// Address space, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self {
+            wall: limits::COMPILE_TIME_MAX,
+            cpu_seconds: limits::COMPILE_CPU_SECONDS_MAX,
+            memory_bytes: limits::COMPILE_MEMORY_BYTES_MAX,
+        }
+    }
+}
+
+/// What a [`Compiler`] is told.
+#[derive(Debug, Clone)]
+pub struct CompilerConfig {
+    /// Run as `executable __compile p2|p3 ...`: this program itself.
+    pub executable: PathBuf,
+    /// Where sealed native code is kept; made if it is not there.
+    pub cache: PathBuf,
+    /// Bytes of native code that are kept, beyond what is pinned.
+    pub cache_bytes_max: u64,
+    /// What one compilation may use.
+    pub limits: CompileLimits,
+}
+
+impl CompilerConfig {
+    /// The defaults for a program and a cache directory.
+    pub fn new(executable: PathBuf, cache: PathBuf) -> Self {
+        Self {
+            executable,
+            cache,
+            cache_bytes_max: limits::NATIVE_CACHE_BYTES_MAX,
+            limits: CompileLimits::default(),
+        }
+    }
+}
+
+/// Makes native code, or takes it from the sealed cache. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Compiler {
     engines: Arc<Engines>,
-    executable: PathBuf,
-    cache: PathBuf,
-    key: SealKey,
+    config: Arc<CompilerConfig>,
+    cache: Arc<NativeCache>,
+    children: Arc<Semaphore>,
+    /// What the kernel does not offer for the jail is said once.
+    announced: Arc<Once>,
 }
 
 /// Code that may be loaded, and how it came about.
@@ -40,28 +97,39 @@ pub struct Compiled {
 }
 
 impl Compiler {
-    /// `executable` is run as `executable __compile p2|p3`; `cache` is made if it is not there.
-    pub fn new(
-        engines: Arc<Engines>,
-        executable: PathBuf,
-        cache: PathBuf,
-        key: SealKey,
-    ) -> Result<Self, Error> {
-        std::fs::create_dir_all(&cache).map_err(|source| Error::file("create", &cache, source))?;
+    /// Opens the cache. `key` seals what is put there.
+    pub fn new(engines: Arc<Engines>, config: CompilerConfig, key: SealKey) -> Result<Self, Error> {
+        let cache = NativeCache::open(&config.cache, key, config.cache_bytes_max)?;
         Ok(Self {
             engines,
-            executable,
-            cache,
-            key,
+            config: Arc::new(config),
+            cache: Arc::new(cache),
+            children: Arc::new(Semaphore::new(limits::COMPILATIONS_MAX)),
+            announced: Arc::new(Once::new()),
         })
     }
 
+    /// Keeps the native code of these components, whatever the quota says: what runs, and what it would fall back to.
+    /// Takes the place of what was pinned before.
+    pub fn pin(&self, components: HashSet<Digest>) {
+        self.cache.pin(components);
+    }
+
+    /// What the cache holds.
+    pub fn usage(&self) -> CacheUsage {
+        self.cache.usage()
+    }
+
     /// Native code for a component whose bytes have this digest.
-    pub async fn compile(&self, wasm: &[u8], digest: &Digest) -> Result<Compiled, Error> {
-        let generation = generation(wasm)?;
-        let code_key = self.engines.code_key(generation);
-        let path = seal::path(&self.cache, digest, code_key);
-        let refused = match seal::read(&self.key, &path, digest, code_key) {
+    ///
+    /// # Errors
+    /// `COMPONENT_INVALID`, `COMPILE_LIMIT`, `COMPILE_FAILED`. A cache that cannot be read or written is no error: it
+    /// is logged, and the code is made anew.
+    pub async fn compile(&self, wasm: Vec<u8>, digest: &Digest) -> Result<Compiled, Error> {
+        let generation = generation::generation(&wasm)?;
+        let (code_key, digest) = (self.engines.code_key(generation), *digest);
+        let cache = self.cache.clone();
+        let refused = match blocking(move || cache.get(&digest, code_key)).await? {
             Ok(Some(code)) => {
                 return Ok(Compiled {
                     code,
@@ -72,12 +140,19 @@ impl Compiler {
             }
             Ok(None) => None,
             Err(error) => {
-                tracing::warn!(%digest, %error, "cached native code refused, compiling again");
+                tracing::warn!(%digest, code = error.code(), %error, "cached native code refused, compiling again");
                 Some(error)
             }
         };
         let code = self.run_child(wasm, generation).await?;
-        seal::write(&self.key, &path, digest, code_key, &code)?;
+        let cache = self.cache.clone();
+        let code = blocking(move || {
+            if let Err(error) = cache.put(&digest, code_key, &code) {
+                tracing::warn!(%digest, %error, "native code is not kept: it is compiled again at the next start");
+            }
+            code
+        })
+        .await?;
         Ok(Compiled {
             code: NativeCode::fresh(code),
             generation,
@@ -86,177 +161,87 @@ impl Compiler {
         })
     }
 
-    async fn run_child(&self, wasm: &[u8], generation: Generation) -> Result<Vec<u8>, Error> {
-        let failed = |source| Error::file("run the compiler as", &self.executable, source);
-        let (input, output) = exchange_files(&self.cache, wasm)?;
-        let mut child = tokio::process::Command::new(&self.executable)
-            .arg("__compile")
-            .arg(match generation {
-                Generation::P2 => "p2",
-                Generation::P3 => "p3",
-            })
+    async fn run_child(&self, wasm: Vec<u8>, generation: Generation) -> Result<Vec<u8>, Error> {
+        // Closed never: it lives as long as the compiler.
+        let _turn = self.children.acquire().await.ok();
+        let failed = |source| Error::file("run the compiler as", &self.config.executable, source);
+        let directory = self.config.cache.clone();
+        let (input, output) = blocking(move || exchange_files(&directory, &wasm)).await??;
+        let allowed = self.config.limits;
+        let mut child = tokio::process::Command::new(&self.config.executable)
+            .args(child::arguments(generation, allowed))
             .env_clear()
+            .current_dir("/")
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output.try_clone().map_err(failed)?))
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
         let stderr = child.stderr.take().expect("piped above");
         let wait = async {
-            let mut complaint = String::new();
+            let mut complaint = Vec::new();
             // Whatever cannot be read of the complaint is not worth an error of its own.
-            drop(
-                stderr
-                    .take(COMPLAINT_BYTES_MAX)
-                    .read_to_string(&mut complaint)
-                    .await,
-            );
-            (child.wait().await, complaint)
+            drop(stderr.take(COMPLAINT_BYTES_MAX).read_to_end(&mut complaint).await);
+            (
+                child.wait().await,
+                String::from_utf8_lossy(&complaint).trim().to_owned(),
+            )
         };
-        let Ok((status, complaint)) = tokio::time::timeout(limits::COMPILE_TIME_MAX, wait).await else {
-            return Err(Error::CompileLimit(format!(
-                "not done after {:?}",
-                limits::COMPILE_TIME_MAX
-            )));
+        let Ok((status, complaint)) = tokio::time::timeout(allowed.wall, wait).await else {
+            return Err(Error::CompileLimit(format!("not done after {:?}", allowed.wall)));
         };
         let status = status.map_err(failed)?;
         if status.success() {
-            return read_back(output).map_err(failed);
+            self.announce(&complaint);
+            return blocking(move || read_back(output)).await?.map_err(failed);
         }
         Err(match status.code() {
-            Some(EXIT_COMPONENT_INVALID) => Error::ComponentInvalid(complaint.trim().to_owned()),
-            Some(code) => Error::CompileFailed(format!("status {code}: {}", complaint.trim())),
+            Some(child::EXIT_COMPONENT_INVALID) => Error::ComponentInvalid(complaint),
+            Some(code) => Error::CompileFailed(format!("status {code}: {complaint}")),
             None => Error::CompileLimit(format!(
                 "the compiler was ended by {status}; it may use {} MiB and {} s of CPU",
-                limits::COMPILE_MEMORY_BYTES_MAX >> 20,
-                limits::COMPILE_CPU_SECONDS_MAX
+                allowed.memory_bytes >> 20,
+                allowed.cpu_seconds
             )),
         })
     }
+
+    /// A child that did its work has nothing to say but what its jail lacks.
+    fn announce(&self, lacking: &str) {
+        if !lacking.is_empty() {
+            self.announced.call_once(|| {
+                tracing::warn!(
+                    lacking,
+                    "this system does not offer all of the compiler's jail; the rest is in force"
+                );
+            });
+        }
+    }
+}
+
+/// File work and hashing leave the reactor.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|ended| Error::CompileFailed(format!("the work on files was stopped: {ended}")))
 }
 
 /// Two unnamed files: what the child reads and what it writes. It is given no path at all.
-fn exchange_files(directory: &Path, wasm: &[u8]) -> Result<(std::fs::File, std::fs::File), Error> {
-    use std::io::Seek;
+fn exchange_files(directory: &Path, wasm: &[u8]) -> Result<(File, File), Error> {
     let make = || -> std::io::Result<_> {
         let mut input = tempfile::tempfile_in(directory)?;
         input.write_all(wasm)?;
         input.rewind()?;
         Ok((input, tempfile::tempfile_in(directory)?))
     };
-    make().map_err(|source| Error::file("write", directory, source))
+    make().map_err(|source| Error::file("write in", directory, source))
 }
 
-fn read_back(mut output: std::fs::File) -> std::io::Result<Vec<u8>> {
-    use std::io::Seek;
+fn read_back(mut output: File) -> std::io::Result<Vec<u8>> {
     output.rewind()?;
     let mut code = Vec::new();
     output.take(limits::NATIVE_BYTES_MAX).read_to_end(&mut code)?;
     Ok(code)
-}
-
-/// Which engine the component needs, by the names it imports and exports.
-fn generation(wasm: &[u8]) -> Result<Generation, Error> {
-    use wasmparser::{Encoding, Parser, Payload};
-    let invalid = |e: wasmparser::BinaryReaderError| Error::ComponentInvalid(e.to_string());
-    if wasm.len() as u64 > limits::COMPONENT_BYTES_MAX {
-        let (size, max) = (wasm.len(), limits::COMPONENT_BYTES_MAX);
-        return Err(Error::ComponentInvalid(format!(
-            "{size} bytes are more than the {max} that may be loaded"
-        )));
-    }
-    let mut depth = 0_u32;
-    let mut names = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(invalid)? {
-            Payload::Version {
-                encoding: Encoding::Module,
-                ..
-            } if depth == 0 => {
-                return Err(Error::ComponentInvalid(
-                    "this is a core module, not a component: build it for wasm32-wasip2, or wrap it with \
-                     `wasm-tools component new`"
-                        .into(),
-                ));
-            }
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 1 => {
-                for import in section {
-                    names.push(import.map_err(invalid)?.name.name.to_owned());
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    names.push(export.map_err(invalid)?.name.name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(crate::link::generation(names.iter().map(String::as_str)))
-}
-
-/// The child's whole life: takes limits upon itself, reads a component from standard input, writes native code to
-/// standard output. Gives the process's exit status.
-pub fn compile_child(generation: &str) -> i32 {
-    let generation = if generation == "p3" {
-        Generation::P3
-    } else {
-        Generation::P2
-    };
-    match limit_self().and_then(|()| compile_stdin(generation)) {
-        Ok(()) => 0,
-        Err(ChildError::Component(message)) => {
-            complain(&message);
-            EXIT_COMPONENT_INVALID
-        }
-        Err(ChildError::Io(error)) => {
-            complain(&error.to_string());
-            1
-        }
-    }
-}
-
-enum ChildError {
-    Component(String),
-    Io(std::io::Error),
-}
-
-fn complain(message: &str) {
-    // The parent may be gone; there is nobody else to tell.
-    drop(std::io::stderr().write_all(message.as_bytes()));
-}
-
-fn limit_self() -> Result<(), ChildError> {
-    let limits = [
-        (Resource::As, limits::COMPILE_MEMORY_BYTES_MAX),
-        (Resource::Cpu, limits::COMPILE_CPU_SECONDS_MAX),
-        (Resource::Fsize, limits::NATIVE_BYTES_MAX),
-        (Resource::Core, 0),
-        (Resource::Nofile, 16),
-    ];
-    for (resource, maximum) in limits {
-        let limit = Rlimit {
-            current: Some(maximum),
-            maximum: Some(maximum),
-        };
-        setrlimit(resource, limit).map_err(|errno| ChildError::Io(errno.into()))?;
-    }
-    Ok(())
-}
-
-fn compile_stdin(generation: Generation) -> Result<(), ChildError> {
-    let mut wasm = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(limits::COMPONENT_BYTES_MAX)
-        .read_to_end(&mut wasm)
-        .map_err(ChildError::Io)?;
-    let engine = engine::compiler(generation).map_err(|e| ChildError::Component(e.to_string()))?;
-    let code = engine
-        .precompile_component(&wasm)
-        .map_err(|e| ChildError::Component(format!("{e:#}")))?;
-    std::io::stdout().lock().write_all(&code).map_err(ChildError::Io)
 }

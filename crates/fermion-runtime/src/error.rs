@@ -44,11 +44,16 @@ pub enum Error {
     /// The compiling child failed for another reason.
     #[error("COMPILE_FAILED: {0}")]
     CompileFailed(String),
-    /// Sealed native code that does not carry this node's seal, or was made for another engine.
-    #[error("SEAL_INVALID: the native code for {digest} does not carry this node's seal: it is not loaded")]
+    /// A file of native code that is not what this node sealed for this component and this engine.
+    #[error(
+        "SEAL_INVALID: the cached native code for {digest} is not loaded: {why}; it is kept aside in `quarantine`, \
+         and the component is compiled again"
+    )]
     SealInvalid {
         /// The component's digest.
         digest: String,
+        /// What is wrong with the file.
+        why: String,
     },
     /// A preopened directory could not be opened.
     #[error("cannot grant the directory {}: {reason}", path.display())]

@@ -20,7 +20,7 @@ mod response;
 mod seal;
 mod state;
 
-pub use compile::{Compiler, compile_child};
+pub use compile::{CompileLimits, Compiled, Compiler, CompilerConfig, compile_child};
 pub use engine::{Allocation, Engines, Generation};
 pub use error::Error;
 pub use grants::{Directory, EgressRule, Grants};
@@ -29,4 +29,4 @@ pub use invoke::{Call, Reply};
 pub use meter::Meter;
 pub use output::{GuestOutput, Stream};
 pub use program::Program;
-pub use seal::SealKey;
+pub use seal::{CacheUsage, SealKey};

@@ -84,3 +84,16 @@ pub const COMPILE_CPU_SECONDS_MAX: u64 = 240;
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4096 * MIB as u64;
 /// Native code that a compilation may produce, in bytes.
 pub const NATIVE_BYTES_MAX: u64 = 512 * MIB as u64;
+/// Descriptors that the compiling child may have open: its three, and what its engine needs before the jail closes.
+pub const COMPILE_FILES_MAX: u64 = 16;
+/// How far the compiling child steps back behind those who serve (nice value).
+pub const COMPILE_NICENESS: i32 = 10;
+/// Compilations at once: one that is made to take its whole time leaves a place for others.
+pub const COMPILATIONS_MAX: usize = 2;
+
+/// Native code kept on disk beyond what is pinned, in bytes, unless configured: about a thousand small components.
+pub const NATIVE_CACHE_BYTES_MAX: u64 = 2048 * MIB as u64;
+/// Refused files of native code that are kept aside to be looked at.
+pub const NATIVE_QUARANTINE_FILES_MAX: usize = 16;
+/// Their bytes.
+pub const NATIVE_QUARANTINE_BYTES_MAX: u64 = 256 * MIB as u64;

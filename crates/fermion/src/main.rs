@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     // The compiling child does one thing and must not start anything else.
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some("__compile") {
-        let status = fermion_runtime::compile_child(&arguments.next().unwrap_or_default());
+        let status = fermion_runtime::compile_child(arguments);
         return ExitCode::from(u8::try_from(status).unwrap_or(1));
     }
     let cli = match cli::Cli::try_parse() {

@@ -9,7 +9,7 @@ use fermion_model::record::Served;
 use fermion_model::release::Route;
 use fermion_model::{Digest, units};
 use fermion_node::Target;
-use fermion_runtime::{Allocation, Compiler, Engines, Grants, Program};
+use fermion_runtime::{Allocation, Compiler, CompilerConfig, Engines, Grants, Program};
 use fermion_telemetry::{Echo, LogHub};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,8 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Stderr)?;
     let engines = Arc::new(Engines::new()?);
-    let program = program(&arguments, &engines, &wasm).await?;
+    let bytes = wasm.len() as u64;
+    let program = program(&arguments, &engines, wasm).await?;
     let name = arguments
         .file
         .file_stem()
@@ -57,7 +58,7 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     announce(
         &arguments,
         &bound.local_addr().to_string(),
-        wasm.len() as u64,
+        bytes,
         engines.allocation(),
         json,
     );
@@ -80,7 +81,7 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: &[u8]) -> Result<Program> {
+async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: Vec<u8>) -> Result<Program> {
     let cache = match &arguments.cache {
         Some(directory) => directory.clone(),
         None => default_cache()?,
@@ -88,8 +89,8 @@ async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: &[u8]) -> 
     std::fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
     let key = data::seal_key(&cache.join("node.key"))?;
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
-    let compiler = Compiler::new(engines.clone(), executable, cache, key)?;
-    let digest = Digest::from_bytes(Sha256::digest(wasm).into());
+    let compiler = Compiler::new(engines.clone(), CompilerConfig::new(executable, cache), key)?;
+    let digest = Digest::from_bytes(Sha256::digest(&wasm).into());
     let context = || format!("cannot serve {}", arguments.file.display());
     let compiled = compiler.compile(wasm, &digest).await.with_context(context)?;
     let grants = Grants {

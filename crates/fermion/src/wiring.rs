@@ -68,7 +68,11 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let engines = Arc::new(Engines::new()?);
     let allocation = engines.allocation();
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
-    let compiler = Compiler::new(engines.clone(), executable, data.native(), data.seal_key()?)?;
+    let compiler = Compiler::new(
+        engines.clone(),
+        arguments.native.config(executable, data.native()),
+        data.seal_key()?,
+    )?;
     let preparer = Preparer {
         store: store.clone(),
         trust,

@@ -21,6 +21,7 @@ mod serve_load;
 mod serve_start;
 mod serve_surface;
 mod serve_wire;
+mod up_compile;
 mod up_deploy;
 mod up_kill;
 mod up_logs;

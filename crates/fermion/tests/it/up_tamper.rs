@@ -146,6 +146,7 @@ fn native_code_that_was_touched_is_never_loaded() {
     let native: Vec<PathBuf> = fs::read_dir(site.data().join("native"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     let [file] = native.as_slice() else {
         panic!("one file of native code: {native:?}")
