@@ -40,6 +40,8 @@ pub const CAPABILITIES_MAX: usize = 256;
 pub const KEY_BYTES_MAX: usize = 128;
 /// Globs that one package may watch.
 pub const WATCH_GLOBS_MAX: usize = 64;
+/// Variables of the caller's environment that one build may ask for.
+pub const ENVIRONMENT_MAX: usize = 32;
 /// Routes of one app: a table that a person still understands.
 pub const ROUTES_MAX: usize = 64;
 /// The longest config value, in bytes: a setting, not a file.

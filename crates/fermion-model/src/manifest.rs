@@ -47,6 +47,12 @@ pub struct Build {
     pub command: String,
     /// Globs, relative to the folder, of the files whose change means a new build; empty: `src/**`.
     pub watch: Vec<String>,
+    /// Variables of the caller's environment that the command sees besides the fixed few.
+    pub environment: Vec<String>,
+    /// Whether function names, debug information and other custom sections are taken out before the package is made.
+    pub strip: bool,
+    /// A CycloneDX file to attach, relative to the folder; none: what the component or `Cargo.lock` says.
+    pub sbom: Option<String>,
 }
 
 /// The `[instances]` table.
@@ -114,6 +120,16 @@ impl Manifest {
             name: self.name.clone(),
             version: self.version.clone(),
         }
+    }
+
+    /// Whether the package's component is stripped.
+    pub fn strips(&self) -> bool {
+        self.build.as_ref().is_none_or(|build| build.strip)
+    }
+
+    /// The bill of materials that the manifest names, relative to its folder.
+    pub fn sbom(&self) -> Option<&str> {
+        self.build.as_ref()?.sbom.as_deref()
     }
 
     /// What this version cannot honour yet. A deploy shows each line.

@@ -127,6 +127,14 @@ pub enum Error {
         /// Component files that are there.
         found: Vec<PathBuf>,
     },
+    /// A bill of materials that cannot be attached.
+    #[error("the bill of materials of {place} cannot be used: {why}")]
+    SbomInvalid {
+        /// Where it was read.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {operation} {path}: {source}")]
     Io {
@@ -160,6 +168,7 @@ impl Error {
             Self::KeyInvalid { .. } => "KEY_INVALID",
             Self::BuildFailed { .. } => "BUILD_FAILED",
             Self::ComponentMissing { .. } => "COMPONENT_MISSING",
+            Self::SbomInvalid { .. } => "SBOM_INVALID",
             Self::Io { .. } => "STORE_IO",
         }
     }

@@ -21,6 +21,20 @@ pub const EXTERNS_MAX: usize = 1000;
 pub const EXTERN_NAME_BYTES_MAX: usize = 512;
 /// Sections that an inspection lists; the rest is summed up.
 pub const SECTIONS_SHOWN_MAX: usize = 64;
+/// Modules and components inside each other: toolchains make two or three levels.
+pub const NESTING_MAX: usize = 32;
+/// Sections of one component, nested ones included: composed ones have hundreds.
+pub const SECTIONS_MAX: usize = 100_000;
+/// The largest bill of materials or lock file, in bytes: one of a thousand crates has about half a megabyte.
+pub const SBOM_BYTES_MAX: u64 = 4 * MIB;
+/// The list of crates in a component, in bytes unpacked: compressed input may claim to be anything.
+pub const AUDITABLE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Components of one bill of materials: ten times the crates of a large program.
+pub const SBOM_COMPONENTS_MAX: usize = 10_000;
+/// The longest name of a crate, in bytes: the registry's own bound is 64.
+pub const CRATE_NAME_BYTES_MAX: usize = 128;
+/// Folders above a project in which its workspace is looked for.
+pub const WORKSPACE_LEVELS_MAX: usize = 8;
 /// The largest key file, in bytes: a P-256 key in PEM has about 250.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 * KIB;
 /// Public keys in one folder of trusted keys.

@@ -34,9 +34,9 @@ pub(crate) enum Command {
     /// Start a new project from a template.
     New(NewArgs),
     /// Run a project's build command and check the component.
-    Build(FolderArgs),
+    Build(BuildArgs),
     /// Build a project and make a signed package of it.
-    Pack(FolderArgs),
+    Pack(BuildArgs),
     /// Show what is in a package or a component.
     Inspect(InspectArgs),
     /// Check a package: digests, layout, signature, imports.
@@ -219,10 +219,13 @@ pub(crate) enum Language {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct FolderArgs {
+pub(crate) struct BuildArgs {
     /// The project's folder.
     #[arg(default_value = ".")]
     pub(crate) folder: PathBuf,
+    /// A CycloneDX file that says what the component is made of, in place of what is found.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sbom: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
 use fermion_model::app::{APP_FILE, App};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest};
-use fermion_package::{Cancel, Environment, Packed, PrivateKey, Store, build, publish};
+use fermion_package::{Cancel, Environment, Packed, Prepared, PrivateKey, Store, build, prepare, publish};
 
 use crate::output;
 
@@ -65,9 +65,10 @@ impl Project {
             .collect()
     }
 
-    /// Runs the build command and gives the component. What the build says, and that it goes on, goes to standard
-    /// error. Dropping the future ends the build with everything it started.
-    pub(crate) async fn build(&self) -> Result<Vec<u8>> {
+    /// Runs the build command and makes the component ready to be packed. What the build says, and that it goes on,
+    /// goes to standard error. Dropping the future ends the build with everything it started. `sbom` is a file that
+    /// takes the place of the bill of materials that would be found.
+    pub(crate) async fn build(&self, sbom: Option<&Path>) -> Result<Prepared> {
         let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
         let name = self.app.name.to_string();
         if let Some(build) = &manifest.build {
@@ -80,28 +81,24 @@ impl Project {
         let cancel = Cancel::default();
         let guard = CancelOnDrop(cancel.clone());
         let prefix = name.clone();
+        let sbom = sbom.map(Path::to_owned);
         let mut on_line = move |line: &str| output::note(format!("{prefix} | {line}"));
         let built = tokio::task::spawn_blocking(move || {
-            build(
-                &manifest,
-                &folder,
-                &Environment::new(std::env::vars_os()),
-                &cancel,
-                &mut on_line,
-            )
+            let environment = Environment::new(std::env::vars_os());
+            let built = build(&manifest, &folder, &environment, &cancel, &mut on_line)?;
+            prepare(&manifest, &folder, built, sbom.as_deref())
         });
         let built = with_progress(&name, built)
             .await
             .context("the build ended unexpectedly")?;
         drop(guard);
-        let wasm = built?;
-        Ok(wasm)
+        Ok(built?)
     }
 
     /// Makes a signed package of a component, in the local store.
     pub(crate) async fn publish(
         &self,
-        wasm: Vec<u8>,
+        prepared: Prepared,
         store: &Store,
         key: &Arc<PrivateKey>,
     ) -> Result<Packed> {
@@ -111,7 +108,7 @@ impl Project {
                 "SECRETS_UNSUPPORTED: the package asks for the secret {secret:?}; this version has no secrets yet: remove [capabilities] secrets"
             );
         }
-        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &wasm, &store, &key)).await??)
+        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &prepared.wasm, &store, &key)).await??)
     }
 
     /// What to ask of the control plane for a package of this project.

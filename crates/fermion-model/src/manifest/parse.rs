@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::document::{DocumentError, Section, toml};
 use crate::limits::{
-    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, KEY_BYTES_MAX, Limits, MEMORY_BYTES_MAX,
-    MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
+    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, KEY_BYTES_MAX, Limits,
+    MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
 };
 use crate::origin::Origin;
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -98,7 +98,7 @@ fn read_version(text: &str) -> Result<semver::Version, String> {
     Ok(version)
 }
 
-fn read_component(text: &str) -> Result<String, String> {
+fn read_path(text: &str) -> Result<(), String> {
     let path = Path::new(text);
     if text.len() > PATH_BYTES_MAX
         || path
@@ -107,6 +107,12 @@ fn read_component(text: &str) -> Result<String, String> {
     {
         return Err(format!("{text:?} is not a relative path"));
     }
+    Ok(())
+}
+
+fn read_component(text: &str) -> Result<String, String> {
+    read_path(text)?;
+    let path = Path::new(text);
     if path.extension().is_none_or(|extension| extension != "wasm") {
         return Err(format!("{text:?} does not end in .wasm"));
     }
@@ -114,7 +120,8 @@ fn read_component(text: &str) -> Result<String, String> {
 }
 
 fn build(root: &mut Section<'_>) -> Result<Option<Build>, DocumentError> {
-    let Some(mut build) = root.section("build", &["command", "watch"])? else {
+    let known = ["command", "watch", "environment", "strip", "sbom"];
+    let Some(mut build) = root.section("build", &known)? else {
         return Ok(None);
     };
     let next = "write one line for the shell, such as \"cargo build --release\"";
@@ -129,7 +136,30 @@ fn build(root: &mut Section<'_>) -> Result<Option<Build>, DocumentError> {
             Err(why) => Err(format!("{glob:?} is not a glob ({})", why.kind())),
         }
     })?;
-    Ok(Some(Build { command, watch }))
+    let next = "write names of variables such as \"API_URL\"";
+    let environment = build.list("environment", ENVIRONMENT_MAX, next, |name| {
+        if is_variable(name) {
+            Ok(name.to_owned())
+        } else {
+            Err(format!("{name:?} is not the name of a variable"))
+        }
+    })?;
+    let strip = build.boolean("strip")?.unwrap_or(true);
+    let next = "write the path of a CycloneDX file, relative to this file";
+    let sbom = build.converted("sbom", next, |text| read_path(text).map(|()| text.to_owned()))?;
+    Ok(Some(Build {
+        command,
+        watch,
+        environment,
+        strip,
+        sbom: sbom.map(|placed| placed.value),
+    }))
+}
+
+fn is_variable(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let first = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    first && name.len() <= KEY_BYTES_MAX && name.bytes().all(allowed)
 }
 
 fn limits(root: &mut Section<'_>) -> Result<Limits, DocumentError> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::limits::{
-    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, KEY_BYTES_MAX, Limits, MEMORY_BYTES_MAX,
-    MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
+    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, KEY_BYTES_MAX, Limits,
+    MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
 };
 use crate::name::PACKAGE_NAME_BYTES_MAX;
 use crate::units::{format_bytes, format_duration};
@@ -41,6 +41,8 @@ const ORIGIN: &str = concat!(
     r"^(https?://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?",
     r"(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*)(:[0-9]+)?$",
 );
+/// The name of an environment variable.
+const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const URL: &str = "^https?://[!-~]*$";
 
 /// The JSON Schema (draft 2020-12) of `fermion.toml`. `x-minimum` and `x-maximum` are the bounds of sizes and times,
@@ -134,10 +136,33 @@ fn build() -> Value {
         "uniqueItems": true,
         "default": [],
     });
+    let environment = json!({
+        "type": "array",
+        "description": "Variables of the caller's environment that the command sees besides the fixed few of \
+                        docs/builds.md. What the component is made of then depends on them too.",
+        "items": {"type": "string", "pattern": VARIABLE, "maxLength": KEY_BYTES_MAX, "examples": ["API_URL"]},
+        "maxItems": ENVIRONMENT_MAX,
+        "uniqueItems": true,
+        "default": [],
+    });
+    let strip = json!({
+        "type": "boolean",
+        "description": "Take function names, debug information and other custom sections out of the component before \
+                        it is packed.",
+        "default": true,
+    });
+    let sbom = json!({
+        "type": "string",
+        "description": "A CycloneDX file to attach to the package, relative to the folder; without it, what the \
+                        component or Cargo.lock says.",
+        "pattern": TEXT,
+        "maxLength": PATH_BYTES_MAX,
+        "examples": ["sbom.cdx.json"],
+    });
     table(
         "How the component is made. Without this table it has to lie there ready.",
         &["command"],
-        json!({"command": command, "watch": watch}),
+        json!({"command": command, "watch": watch, "environment": environment, "strip": strip, "sbom": sbom}),
     )
 }
 

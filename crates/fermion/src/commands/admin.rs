@@ -42,8 +42,8 @@ pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
         Store::open(&data.store())?,
         Arc::new(PrivateKey::load_or_create(&data.keys())?),
     );
-    let wasm = project.build().await?;
-    let packed = project.publish(wasm, &store, &key).await?;
+    let prepared = project.build(None).await?;
+    let packed = project.publish(prepared, &store, &key).await?;
     let export = {
         let (store, digest) = (store.clone(), packed.digest);
         tokio::task::spawn_blocking(move || transfer::export(&store, &digest)).await??

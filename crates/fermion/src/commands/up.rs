@@ -69,9 +69,9 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
     let project = Project::open(folder)?;
     project.say_notes();
     let name = project.app.name.clone();
-    let wasm = project.build().await?;
+    let prepared = project.build(None).await?;
     let built = begun.elapsed();
-    let packed = project.publish(wasm, &front.store, &front.key).await?;
+    let packed = project.publish(prepared, &front.store, &front.key).await?;
     let published = begun.elapsed() - built;
     let request = project.request(&packed);
     let result = front

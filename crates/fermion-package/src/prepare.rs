@@ -1,0 +1,53 @@
+//! From what a build left to what is packed: the bill of materials is taken out first, while the component still says
+//! what it is made of; then everything that no engine needs is stripped.
+
+use std::path::{Path, PathBuf};
+
+use fermion_model::manifest::Manifest;
+
+use crate::limits::WORKSPACE_LEVELS_MAX;
+use crate::sbom::{self, LOCK_FILE, Sbom};
+use crate::{Result, strip};
+
+/// A component that is ready to be packed, and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The component as it is packed.
+    pub wasm: Vec<u8>,
+    /// The length of the component as the build left it, bytes.
+    pub built_bytes: u64,
+    /// What it is made of, where anything says so.
+    pub sbom: Option<Sbom>,
+}
+
+/// Prepares the component that the build of `folder` left. `sbom` is a file given in place of the manifest's own.
+///
+/// # Errors
+/// `COMPONENT_INVALID`, `SBOM_INVALID`, `SIZE_EXCEEDED`.
+pub fn prepare(manifest: &Manifest, folder: &Path, built: Vec<u8>, sbom: Option<&Path>) -> Result<Prepared> {
+    let own = manifest.sbom().map(|file| folder.join(file));
+    let given = sbom.or(own.as_deref());
+    let sbom = sbom::find(manifest, &built, given, lock_file(folder).as_deref())?;
+    let built_bytes = built.len() as u64;
+    Ok(Prepared {
+        wasm: if manifest.strips() { strip(&built)? } else { built },
+        built_bytes,
+        sbom,
+    })
+}
+
+/// The `Cargo.lock` that a build in `folder` uses: of the folder itself, or of the workspace that it is a member of.
+pub(crate) fn lock_file(folder: &Path) -> Option<PathBuf> {
+    let own = std::fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+    let is_whole = own
+        .lines()
+        .any(|line| line.trim_start().starts_with("[workspace"));
+    let folder = folder.canonicalize().ok()?;
+    let roots = folder
+        .ancestors()
+        .take(if is_whole { 1 } else { WORKSPACE_LEVELS_MAX });
+    roots
+        .filter(|root| root.join("Cargo.toml").is_file())
+        .map(|root| root.join(LOCK_FILE))
+        .find(|file| file.is_file())
+}
