@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX};
 use crate::{
     AppList, AppView, DeployRequest, DeployResult, Error, ReleaseList, ReleaseView, RollbackRequest, Status,
-    paths,
+    TrustView, paths,
 };
 
 pub use logs::LogLines;
@@ -84,6 +84,16 @@ impl Client {
             .await
     }
 
+    /// Who is trusted with what.
+    pub async fn trust(&self) -> Result<TrustView, Error> {
+        self.get(paths::TRUST).await
+    }
+
+    /// Puts a signed trust root document in force: a DSSE envelope.
+    pub async fn set_trust(&self, envelope: &serde_json::Value) -> Result<TrustView, Error> {
+        self.send_json(&Method::PUT, paths::TRUST, envelope).await
+    }
+
     /// Whether the store has the blob.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
         let path = paths::blob(digest);
@@ -140,12 +150,21 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Error> {
+        self.send_json(&Method::POST, path, request).await
+    }
+
+    async fn send_json<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(request).map_err(|error| Error::Request {
-            doing: format!("POST {path}"),
+            doing: format!("{method} {path}"),
             what: error.to_string(),
         })?;
         let call = Call {
-            method: &Method::POST,
+            method,
             path,
             wait_max: DEPLOY_ANSWER_WAIT_MAX,
         };

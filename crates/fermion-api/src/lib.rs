@@ -17,5 +17,5 @@ pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 pub use types::{
     AppList, AppView, DeployRequest, DeployResult, LogLine, NodeView, Reason, RefTag, Refs, ReleaseList,
-    ReleaseState, ReleaseView, RollbackRequest, Route, Status, Step,
+    ReleaseState, ReleaseView, RollbackRequest, Route, Status, Step, TrustView,
 };

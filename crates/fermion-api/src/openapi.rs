@@ -88,6 +88,13 @@ fn reads() -> Vec<Endpoint> {
             JSON,
             Some("AppList"),
         ),
+        get(
+            paths::TRUST,
+            "trust",
+            "Who is trusted with what",
+            JSON,
+            Some("TrustView"),
+        ),
         Endpoint {
             refusals: &["404"],
             ..get(
@@ -127,6 +134,20 @@ fn changes() -> Vec<Endpoint> {
             "RollbackRequest",
         ),
         Endpoint {
+            method: HttpMethod::Put,
+            id: "set-trust",
+            request: Some((JSON, None)),
+            answer: ("200", Some((JSON, Some("TrustView")))),
+            refusals: &["413", "415", "422"],
+            ..get(
+                paths::TRUST,
+                "",
+                "Put a signed trust root document in force",
+                JSON,
+                None,
+            )
+        },
+        Endpoint {
             method: HttpMethod::Head,
             id: "has-blob",
             answer: ("200", None),
@@ -162,6 +183,7 @@ pub fn openapi() -> String {
     with_parts::<types::DeployResult>(&mut schemas);
     with_parts::<types::RollbackRequest>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
+    with_parts::<types::TrustView>(&mut schemas);
     with_parts::<Problem>(&mut schemas);
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)

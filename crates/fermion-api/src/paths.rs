@@ -16,6 +16,8 @@ pub const RELEASES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/releases";
 pub const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollback";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
+/// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].
+pub const TRUST: &str = "/api/v1/trust";
 /// HEAD: is it there; PUT: the bytes.
 pub const BLOB: &str = "/api/v1/blobs/{digest}";
 

@@ -275,3 +275,19 @@ pub struct LogLine {
     /// The text.
     pub line: String,
 }
+
+/// Who is trusted with what on this platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrustView {
+    /// The serial of the trust root; 0 where there is no document and every public key in the folder of keys counts.
+    pub epoch: u64,
+    /// Differs whenever what is trusted differs.
+    #[schema(value_type = String)]
+    pub identity: Digest,
+    /// True if the request changed anything.
+    pub changed: bool,
+    /// The document with its signatures, a DSSE envelope; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    pub document: Option<serde_json::Value>,
+}

@@ -9,7 +9,7 @@ use fermion_bus::{Bus, Entry, Error as BusError};
 use fermion_model::assignment::{ASSIGNMENT_SCHEMA, Assignment, NodeStatus};
 use fermion_model::release::RELEASE_SCHEMA;
 use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
-use fermion_package::Store;
+use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::LogHub;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -42,6 +42,8 @@ pub struct ControlParts {
     pub store: Store,
     /// The check of a package; [`crate::verifier`] outside tests.
     pub verifier: Verifier,
+    /// Who is trusted with what.
+    pub trust: Arc<TrustKeeper>,
     /// What components write.
     pub logs: LogHub,
     /// Renders the metrics as Prometheus text.

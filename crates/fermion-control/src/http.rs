@@ -5,6 +5,7 @@ mod blobs;
 mod guard;
 mod logs;
 mod server;
+mod trust;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -52,6 +53,7 @@ impl Control {
             .route(paths::RELEASES, get(releases).post(deploy))
             .route(paths::ROLLBACK, post(rollback))
             .route(paths::LOGS, get(logs::logs))
+            .route(paths::TRUST, get(trust::show).put(trust::apply))
             .route(paths::BLOB, head(blobs::has).put(blobs::put))
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)

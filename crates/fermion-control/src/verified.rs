@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fermion_model::{Digest, PackageName};
-use fermion_package::{Store, Trust, load};
+use fermion_package::channel::{self, Seen};
+use fermion_package::{Store, Trust, When, load};
+use tokio::sync::watch;
+
+use crate::control::Clock;
 
 /// The facts of a verified package that a release records or is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +25,13 @@ pub struct PackageFacts {
 /// Verifies the package of a manifest digest. Blocks.
 pub type Verifier = Arc<dyn Fn(&Digest) -> Result<PackageFacts, fermion_package::Error> + Send + Sync>;
 
-/// The verifier over a store and the keys that are trusted.
-pub fn verifier(store: Store, trust: Trust) -> Verifier {
+/// The verifier over a store and the trust that is in force at the moment. `seen` remembers the channels.
+pub fn verifier(store: Store, trust: watch::Receiver<Trust>, seen: Seen, clock: Clock) -> Verifier {
     Arc::new(move |digest| {
-        let package = load(&store, digest, &trust)?;
+        let trust = trust.borrow().clone();
+        let when = When::admission(clock());
+        let package = load(&store, digest, &trust, when)?;
+        channel::check(&store, &package.name, digest, &trust, &seen, when)?;
         Ok(PackageFacts {
             name: package.name,
             version: package.version,

@@ -2,16 +2,17 @@
 //! routing; each step is timed and each failure has its code.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use fermion_model::Release;
 use fermion_model::assignment::Step;
 use fermion_model::record::Served;
-use fermion_package::keys::Trust;
 use fermion_package::load::{self, VerifiedPackage};
 use fermion_package::store::Store;
+use fermion_package::{Trust, When};
 use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Program};
-use fermion_telemetry::LogHub;
+use fermion_telemetry::{Clock, LogHub};
+use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::target::Target;
@@ -21,8 +22,10 @@ use crate::target::Target;
 pub struct Preparer {
     /// Where packages lie.
     pub store: Store,
-    /// Whose signatures count.
-    pub trust: Arc<Trust>,
+    /// Whose signatures count at the moment.
+    pub trust: watch::Receiver<Trust>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
     /// The engines.
     pub engines: Arc<Engines>,
     /// The compiler with its sealed cache.
@@ -72,9 +75,17 @@ impl Preparer {
         (made, steps.done)
     }
 
+    /// A release was let in when it was made; since then it only runs on.
+    fn when(&self, release: &Release) -> When {
+        let admitted = SystemTime::UNIX_EPOCH + Duration::from_secs(release.created_at);
+        When::admitted(admitted, self.clock.now())
+    }
+
     async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Target, Error> {
-        let (store, trust, digest) = (self.store.clone(), self.trust.clone(), release.digest);
-        let mut package = tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust)).await??;
+        let (store, digest) = (self.store.clone(), release.digest);
+        let (trust, when) = (self.trust.borrow().clone(), self.when(release));
+        let mut package =
+            tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust, when)).await??;
         steps.end("verify");
         let compiled = self
             .compiler

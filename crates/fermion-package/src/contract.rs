@@ -47,6 +47,12 @@ pub(crate) struct Contract {
     pub(crate) schema: u32,
     pub(crate) name: PackageName,
     pub(crate) version: semver::Version,
+    /// Counts up with every package of this name that is published; absent where nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) serial: Option<u64>,
+    /// The list of what is in the component, attached to the package.
+    #[serde(default, rename = "sbomDigest", skip_serializing_if = "Option::is_none")]
+    pub(crate) sbom_digest: Option<Digest>,
     limits: ContractLimits,
     instances: ContractInstances,
     capabilities: Vec<Capability>,
@@ -201,6 +207,8 @@ impl Contract {
             schema: CONTRACT_SCHEMA,
             name: manifest.name.clone(),
             version: manifest.version.clone(),
+            serial: None,
+            sbom_digest: None,
             limits: ContractLimits {
                 concurrency: limits.concurrency,
                 cpu_time_micros: micros(limits.cpu_time),

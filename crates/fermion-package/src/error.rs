@@ -28,13 +28,63 @@ pub enum Error {
         /// What the signature is for.
         subject: String,
     },
-    /// Signed, but by nobody who is trusted here.
-    #[error(
-        "{digest} is signed, but not by a trusted key; add the signer's public key to the trusted keys if you trust it"
-    )]
+    /// Signed, but not by enough keys that count here.
+    #[error("{digest} is signed, but not by those who are trusted with it: {why}")]
     SigUntrusted {
         /// The package.
         digest: Digest,
+        /// Which keys do not count and why, and what to do.
+        why: String,
+    },
+    /// A trust root document that the keys in force have not agreed to.
+    #[error("the trust root of serial {serial} is refused, the one in force stays: {why}")]
+    RootUntrusted {
+        /// Its serial.
+        serial: u64,
+        /// Which signatures are missing.
+        why: String,
+    },
+    /// Something that has been replaced already, or claims a number that is taken.
+    #[error("{what} is refused: serial {held} has been seen here, and only a higher one replaces it")]
+    Rollback {
+        /// What, and which serial it has.
+        what: String,
+        /// The serial seen.
+        held: u64,
+    },
+    /// A channel document that the trusted keys have not signed.
+    #[error("{what} is not signed by those who are trusted with it: {why}")]
+    ChannelUntrusted {
+        /// Which.
+        what: String,
+        /// Which keys do not count and why, and what to do.
+        why: String,
+    },
+    /// A package that may be let in only through a channel, and no channel names it.
+    #[error("{name} is not let in: {why}")]
+    ChannelMismatch {
+        /// The package's name.
+        name: fermion_model::PackageName,
+        /// What its channels say, and what to do.
+        why: String,
+    },
+    /// Too old to let anything new in.
+    #[error("{what} expired at {expired}; {next}")]
+    Stale {
+        /// What.
+        what: String,
+        /// When.
+        expired: String,
+        /// What to do.
+        next: String,
+    },
+    /// A trust root or channel document that is none.
+    #[error("{what}: {why}")]
+    TrustInvalid {
+        /// Which.
+        what: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// No signature at all; attestations of other kinds are not signatures.
     #[error("{digest} has no signature; pack it again, which signs it")]
@@ -154,7 +204,13 @@ impl Error {
         match self {
             Self::DigestMismatch { .. } => "DIGEST_MISMATCH",
             Self::SigSubjectMismatch { .. } => "SIG_SUBJECT_MISMATCH",
-            Self::SigUntrusted { .. } => "SIG_UNTRUSTED",
+            Self::SigUntrusted { .. } | Self::RootUntrusted { .. } | Self::ChannelUntrusted { .. } => {
+                "SIG_UNTRUSTED"
+            }
+            Self::ChannelMismatch { .. } => "CHANNEL_MISMATCH",
+            Self::Rollback { .. } => "ROLLBACK",
+            Self::Stale { .. } => "STALE",
+            Self::TrustInvalid { .. } => "TRUST_INVALID",
             Self::SigMissing { .. } => "SIG_MISSING",
             Self::UnsupportedLayout { .. } => "UNSUPPORTED_LAYOUT",
             Self::ImportsMismatch { .. } => "IMPORTS_MISMATCH",
@@ -179,6 +235,14 @@ impl Error {
             operation,
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// A document of trust that does not hold.
+    pub(crate) fn trust(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::TrustInvalid {
+            what: what.into(),
+            why: why.into(),
         }
     }
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::facts::Section;
 use crate::load::{self, Documents};
+use crate::trust::Signer;
 use crate::verify::{SignatureReport, decide};
-use crate::{Error, Result, Store, Trust, signatures};
+use crate::{Error, Result, Store, Trust, When, signatures};
 
 /// What is in a package.
 #[derive(Debug, Clone, Serialize)]
@@ -43,8 +44,10 @@ pub struct Inspection {
     pub runbook: Option<String>,
     /// Everything attached that claims to be a signature.
     pub signatures: Vec<SignatureReport>,
-    /// The trusted key that signed it; none if it would be refused.
+    /// The trusted key that signed it, the first of several; none if it would be refused.
     pub signer: Option<Digest>,
+    /// All trusted keys that signed it; none if it would be refused.
+    pub signers: Vec<Signer>,
     /// Why it would be refused.
     pub refusal: Option<Refusal>,
 }
@@ -98,24 +101,27 @@ impl From<&Error> for Refusal {
 }
 
 /// Looks into the package `digest`. What its documents say is shown as long as they can be read at all.
-pub fn inspect(store: &Store, digest: &Digest, trust: &Trust) -> Result<Inspection> {
+pub fn inspect(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Result<Inspection> {
     let Documents {
         config_descriptor,
         wasm,
         config,
         terms,
     } = load::documents(store, digest)?;
-    let (reports, attached) = match signatures(store, &config.contract.name, digest, trust) {
+    let name = &config.contract.name;
+    let (reports, attached) = match signatures(store, name, digest, trust, when) {
         Ok(reports) => (reports, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    let signer = attached.map_or_else(|| decide(&reports, digest), Err);
+    let verified = attached.map_or_else(|| decide(&reports, name, digest, trust, when), Err);
     let component = load::component(store, &wasm, &config).map(|(_, facts)| facts);
-    let refusal = signer
+    let refusal = verified
         .as_ref()
         .err()
         .or(component.as_ref().err())
         .map(Refusal::from);
+    let signers = verified.ok().filter(|_| refusal.is_none());
+    let signers = signers.map(|verified| verified.signers).unwrap_or_default();
     let (limits, granted) = (terms.limits, terms.capabilities);
     Ok(Inspection {
         name: config.contract.name.to_string(),
@@ -145,7 +151,8 @@ pub fn inspect(store: &Store, digest: &Digest, trust: &Trust) -> Result<Inspecti
         owner: terms.telemetry.owner,
         runbook: terms.telemetry.runbook,
         signatures: reports,
-        signer: signer.ok().filter(|_| refusal.is_none()),
+        signer: signers.first().map(|signer| signer.id),
+        signers,
         refusal,
     })
 }

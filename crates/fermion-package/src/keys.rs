@@ -1,10 +1,12 @@
-//! P-256 keys on disk. The development key is made on first use, in PKCS#8 PEM, readable by its owner alone; a key that
-//! others could read is refused. Trusted keys are a folder of public keys. Private bytes are never printed and are
-//! wiped from memory by the types that hold them.
+//! P-256 keys: read, written, used. A private key is PKCS#8 PEM, readable by its owner alone; one that others could read
+//! is refused. Private bytes are never printed and are wiped from memory by the types that hold them. Folders of keys
+//! are in `folder`.
+
+mod folder;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -16,13 +18,11 @@ use p256::elliptic_curve::zeroize::Zeroizing;
 use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 
 use crate::canonical::digest;
-use crate::limits::{KEY_FILE_BYTES_MAX, TRUSTED_KEYS_MAX};
+use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::{Error, Result};
 
-/// The development key in a folder of keys.
-pub const PRIVATE_KEY_FILE: &str = "dev.key";
-/// Its public half.
-pub const PUBLIC_KEY_FILE: &str = "dev.pub";
+pub use folder::{KeyFile, KeyFolder, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE};
+pub(crate) use folder::{check_key_name, public_entries, write_file};
 
 /// A public key and its id.
 #[derive(Clone, PartialEq, Eq)]
@@ -92,27 +92,6 @@ impl PublicKey {
 }
 
 impl PrivateKey {
-    /// Loads `FOLDER/dev.key`, or makes it on first use; writes `FOLDER/dev.pub` beside it if it is not there.
-    ///
-    /// Of several processes that do this at once, one makes the key and all load that one.
-    pub fn load_or_create(folder: &Path) -> Result<Self> {
-        let path = folder.join(PRIVATE_KEY_FILE);
-        if !path.exists() {
-            fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
-            create(&path)?;
-        }
-        let key = Self::load(&path)?;
-        let public = folder.join(PUBLIC_KEY_FILE);
-        let pem = key.public.to_pem();
-        if fs::read_to_string(&public).ok().as_deref() != Some(pem.as_str()) {
-            let file = temporary(folder, pem.as_bytes())?;
-            file.persist(&public)
-                .map_err(|failed| Error::io("write", &public)(failed.error))?;
-            sync(folder)?;
-        }
-        Ok(key)
-    }
-
     /// Loads a PKCS#8 PEM file of mode 0600 or stricter.
     pub fn load(path: &Path) -> Result<Self> {
         let refuse = |why: String| Error::KeyInvalid {
@@ -151,6 +130,21 @@ impl PrivateKey {
         })
     }
 
+    /// A new key.
+    pub(crate) fn generate() -> Result<Self, String> {
+        let key =
+            SigningKey::try_generate().map_err(|why| format!("the system gives no randomness ({why})"))?;
+        let public = PublicKey::new(*key.verifying_key())?;
+        Ok(Self { key, public })
+    }
+
+    /// Writes `-----BEGIN PRIVATE KEY-----`.
+    pub(crate) fn to_pem(&self) -> Result<Zeroizing<String>, String> {
+        self.key
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|why| why.to_string())
+    }
+
     /// The public half.
     pub fn public(&self) -> &PublicKey {
         &self.public
@@ -161,44 +155,6 @@ impl PrivateKey {
         let signature: DerSignature = self.key.sign(message);
         signature.as_bytes().to_vec()
     }
-}
-
-fn create(path: &Path) -> Result<()> {
-    let refuse = |why: String| Error::KeyInvalid {
-        path: path.to_owned(),
-        why,
-    };
-    let key = SigningKey::try_generate()
-        .map_err(|why| refuse(format!("the system gives no randomness ({why})")))?;
-    let pem = key
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|why| refuse(why.to_string()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let file = temporary(folder, pem.as_bytes())?;
-    match file.persist_noclobber(path) {
-        Err(failed) if failed.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(failed) => Err(Error::io("write", path)(failed.error)),
-        Ok(_) => sync(folder),
-    }
-}
-
-/// A synced file of mode 0600 that is not yet under its name.
-fn temporary(folder: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".key-")
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(Error::io("make a file in", folder))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(Error::io("write in", folder))?;
-    Ok(file)
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("sync", folder))
 }
 
 fn read_text(file: File, path: &Path) -> Result<String> {
@@ -224,59 +180,6 @@ fn check_pem(text: &str, label: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("not one whole PEM block -----BEGIN {label}-----"))
-}
-
-/// The keys whose signatures count.
-#[derive(Debug, Clone, Default)]
-pub struct Trust {
-    keys: Vec<PublicKey>,
-}
-
-impl Trust {
-    /// Trusts these keys and no others.
-    pub fn of(keys: impl IntoIterator<Item = PublicKey>) -> Self {
-        Self {
-            keys: keys.into_iter().collect(),
-        }
-    }
-
-    /// Trusts every `*.pub` in a folder; a file among them that is no key is an error, so that none is lost unnoticed.
-    /// A folder that is not there trusts nobody.
-    pub fn load_dir(folder: &Path) -> Result<Self> {
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(Error::io("list", folder)(error)),
-        };
-        let mut keys = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(Error::io("list", folder))?.path();
-            if path.extension().is_none_or(|extension| extension != "pub") {
-                continue;
-            }
-            if keys.len() >= TRUSTED_KEYS_MAX {
-                let why = format!("more than {TRUSTED_KEYS_MAX} trusted keys in its folder; remove old ones");
-                return Err(Error::KeyInvalid { path, why });
-            }
-            let text = read_text(File::open(&path).map_err(Error::io("open", &path))?, &path)?;
-            keys.push(PublicKey::from_pem(&text, &path)?);
-        }
-        keys.sort_by_key(PublicKey::id);
-        Ok(Self { keys })
-    }
-
-    /// The keys.
-    pub fn keys(&self) -> &[PublicKey] {
-        &self.keys
-    }
-
-    /// Which trusted key made `signature` over `message`; none if no one did.
-    pub(crate) fn signer(&self, message: &[u8], signature: &[u8]) -> Option<Digest> {
-        self.keys
-            .iter()
-            .find(|key| key.verifies(message, signature))
-            .map(PublicKey::id)
-    }
 }
 
 #[cfg(test)]

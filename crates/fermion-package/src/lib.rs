@@ -2,9 +2,12 @@
 //! content-addressed store on disk. Refuses to hand out anything of a package before all of it has been verified, and
 //! knows no network and no wasm engine. Everything here blocks: callers on a reactor use a blocking thread.
 
+pub mod attest;
 pub mod build;
 pub mod canonical;
+pub mod channel;
 mod contract;
+mod envelope;
 mod error;
 pub mod facts;
 pub mod inspect;
@@ -13,25 +16,32 @@ pub mod limits;
 pub mod load;
 pub mod pack;
 pub mod prepare;
+mod referrers;
 pub mod sbom;
 mod sections;
 pub mod sign;
 pub mod store;
 pub mod strip;
 pub mod transfer;
+pub mod trust;
 pub mod verify;
+mod when;
 
+pub use attest::{Attestations, attest, attestations};
 pub use build::{Cancel, Environment, build};
 pub use error::{Error, Result};
 pub use facts::{Facts, Handler, Target, facts};
 pub use inspect::{Inspection, inspect};
-pub use keys::{PrivateKey, PublicKey, Trust};
+pub use keys::{KeyFolder, PrivateKey, PublicKey};
 pub use load::{VerifiedPackage, load};
 pub use pack::{Packed, pack, publish};
 pub use prepare::{Prepared, prepare};
+pub use referrers::attach;
 pub use sbom::{Sbom, SbomSource};
 pub use sign::sign;
 pub use store::{BlobWriter, Store};
 pub use strip::strip;
 pub use transfer::{Export, Refs, export, import_refs};
+pub use trust::{Trust, TrustKeeper, Verified};
 pub use verify::{SignatureReport, signatures, verify};
+pub use when::When;

@@ -13,7 +13,9 @@ pub const MANIFEST_BYTES_MAX: u64 = 4 * MIB;
 pub const CONFIG_BYTES_MAX: u64 = MIB;
 /// The largest payload or bundle of one signature, in bytes.
 pub const SIGNATURE_BYTES_MAX: u64 = 256 * KIB;
-/// Signatures of one package that are looked at: more only cost time.
+/// The largest thing attached to a package that is no signature, in bytes: an SBOM of thousands of parts.
+pub const ATTACHED_BYTES_MAX: u64 = 8 * MIB;
+/// Signatures and other attachments of one package that are looked at: more only cost time.
 pub const SIGNATURES_MAX: usize = 32;
 /// Imports and exports of one component, each: ten times what the largest toolchain makes.
 pub const EXTERNS_MAX: usize = 1000;
@@ -37,8 +39,24 @@ pub const CRATE_NAME_BYTES_MAX: usize = 128;
 pub const WORKSPACE_LEVELS_MAX: usize = 8;
 /// The largest key file, in bytes: a P-256 key in PEM has about 250.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 * KIB;
-/// Public keys in one folder of trusted keys.
+/// Public keys in one folder of trusted keys, or in one trust root.
 pub const TRUSTED_KEYS_MAX: usize = 64;
+/// The longest name of a key, in characters: it is a file name.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
+/// The largest trust root document with its signatures, in bytes: every key with every pattern has less.
+pub const TRUST_ROOT_BYTES_MAX: u64 = 2 * MIB;
+/// Name patterns of one key, and of the names that need a channel.
+pub const TRUST_PATTERNS_MAX: usize = 64;
+/// How long a trust root lives unless said otherwise: a year, so that a forgotten one shows itself.
+pub const ROOT_LIFETIME_DEFAULT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long after a trust root's end what was let in before goes on, unless it says otherwise: long holidays.
+pub const ROOT_GRACE_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Channels of one package that are looked at.
+pub const CHANNELS_MAX: usize = 16;
+/// The largest memory of channels, in bytes: tens of thousands of them.
+pub const SEEN_BYTES_MAX: u64 = 8 * MIB;
+/// The longest reason of a revocation, in characters: a sentence and a link.
+pub const REASON_CHARS_MAX: usize = 500;
 /// The largest file that holds a tag, in bytes: a digest and a line feed.
 pub const TAG_FILE_BYTES_MAX: u64 = 128;
 /// The longest tag, in characters (OCI distribution specification).

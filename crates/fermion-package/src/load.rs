@@ -9,7 +9,7 @@ use fermion_model::{Digest, PackageName};
 use crate::canonical::{CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
 use crate::contract::{Config, Terms};
 use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX, WASM_BYTES_MAX};
-use crate::{Error, Facts, Result, Store, Target, Trust, facts, verify};
+use crate::{Error, Facts, Result, Store, Target, Trust, Verified, When, facts, verify};
 
 /// A package of which every byte has been verified.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ pub struct VerifiedPackage {
     pub wasm_digest: Digest,
     /// The component.
     pub wasm: Vec<u8>,
-    /// The id of the trusted key that signed it.
-    pub signer: Digest,
+    /// The trusted keys that signed it.
+    pub verified: Verified,
 }
 
 /// A package's documents, each of the digest by which it was named; signature and component are not looked at.
@@ -46,18 +46,18 @@ pub(crate) struct Documents {
     pub(crate) terms: Terms,
 }
 
-/// Verifies the package `digest` and reads its component.
+/// Verifies the package `digest` and reads its component. `when` says whether it is new here or was let in before.
 ///
 /// # Errors
 /// Each by its code: see [`Error::code`].
-pub fn load(store: &Store, digest: &Digest, trust: &Trust) -> Result<VerifiedPackage> {
+pub fn load(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Result<VerifiedPackage> {
     let Documents {
         wasm: layer,
         config,
         terms,
         ..
     } = documents(store, digest)?;
-    let signer = verify(store, &config.contract.name, digest, trust)?;
+    let verified = verify(store, &config.contract.name, digest, trust, when)?;
     let (wasm, facts) = component(store, &layer, &config)?;
     let Terms {
         limits,
@@ -76,8 +76,17 @@ pub fn load(store: &Store, digest: &Digest, trust: &Trust) -> Result<VerifiedPac
         target: facts.target,
         wasm_digest: layer.digest,
         wasm,
-        signer,
+        verified,
     })
+}
+
+/// The name and version that a package's own config says; signature and component are not looked at.
+///
+/// # Errors
+/// As [`load`], as far as manifest and config go.
+pub fn identity(store: &Store, digest: &Digest) -> Result<(PackageName, semver::Version)> {
+    let contract = documents(store, digest)?.config.contract;
+    Ok((contract.name, contract.version))
 }
 
 /// Reads manifest and config.

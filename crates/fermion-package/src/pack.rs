@@ -84,6 +84,7 @@ mod tests {
         let manifest = Manifest::parse(text, "fermion.toml").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let key = PrivateKey::load_or_create(&folder.path().join("keys")).unwrap();
+        let when = crate::When::admission(std::time::SystemTime::UNIX_EPOCH);
         let trust = Trust::of([key.public().clone()]);
         for effects in (0..).step_by(3) {
             let root = folder.path().join(format!("store-{effects}"));
@@ -96,13 +97,13 @@ mod tests {
 
             let after = Store::open(&root).unwrap();
             let tagged = after.resolve(&manifest.reference()).unwrap();
-            load(&after, &tagged, &trust).unwrap();
-            load(&after, &old, &trust).unwrap();
+            load(&after, &tagged, &trust, when).unwrap();
+            load(&after, &old, &trust, when).unwrap();
             let new = publish(&manifest, &component("new"), &after, &key)
                 .unwrap()
                 .digest;
             assert_eq!(after.resolve(&manifest.reference()).unwrap(), new);
-            load(&after, &new, &trust).unwrap();
+            load(&after, &new, &trust, when).unwrap();
             if done {
                 assert!(effects > 30, "a publication is more than {effects} effects");
                 return;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{ImageManifest, Index};
 use crate::limits::{MANIFEST_BYTES_MAX, REFS_MAX};
 use crate::load::{self, Documents};
-use crate::sign::{referrers_tag, simple_tag};
+use crate::referrers::referrers_tag;
+use crate::sign::simple_tag;
 use crate::store::check_tag;
 use crate::{Error, Result, Store};
 

@@ -10,12 +10,12 @@ use fermion_model::{Digest, PackageName};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{Descriptor, ImageManifest, Index};
+use crate::envelope::Envelope;
 use crate::limits::{MANIFEST_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX};
-use crate::sign::{
-    BUNDLE_TYPE, PAYLOAD_TYPE, PREDICATE, SIMPLE_KIND, SIMPLE_SIGNATURE, SIMPLE_TYPE, STATEMENT_TYPE,
-    pre_authentication, referrers_tag, simple_tag,
-};
-use crate::{Error, Result, Store, Trust};
+use crate::referrers::{BUNDLE_TYPE, PAYLOAD_TYPE, STATEMENT_TYPE, referrers_tag};
+use crate::sign::{PREDICATE, SIMPLE_KIND, SIMPLE_SIGNATURE, SIMPLE_TYPE, simple_tag};
+use crate::trust::Role;
+use crate::{Error, PublicKey, Result, Store, Trust, Verified, When};
 
 /// How a signature is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,6 +35,13 @@ pub enum Verdict {
     Trusted {
         /// The key's id.
         signer: Digest,
+    },
+    /// A key that is known signed this package, and does not count: revoked, outside its time, for something else.
+    Refused {
+        /// The key's id.
+        signer: Digest,
+        /// Why it does not count, and what to do.
+        why: String,
     },
     /// No trusted key made it.
     Untrusted,
@@ -60,19 +67,32 @@ pub struct SignatureReport {
     pub verdict: Verdict,
 }
 
-/// The id of a trusted key that signed the package.
+/// Who signed the package, if enough trusted keys did: different keys, however many signatures each has made.
 ///
 /// # Errors
-/// `SIG_MISSING`, `SIG_UNTRUSTED`, `SIG_SUBJECT_MISMATCH`, and the store's own for anything attached that is damaged.
-pub fn verify(store: &Store, name: &PackageName, digest: &Digest, trust: &Trust) -> Result<Digest> {
-    let reports = signatures(store, name, digest, trust)?;
-    decide(&reports, digest)
+/// `SIG_MISSING`, `SIG_UNTRUSTED`, `SIG_SUBJECT_MISMATCH`, `STALE`, and the store's own for anything attached that is
+/// damaged.
+pub fn verify(
+    store: &Store,
+    name: &PackageName,
+    digest: &Digest,
+    trust: &Trust,
+    when: When,
+) -> Result<Verified> {
+    let reports = signatures(store, name, digest, trust, when)?;
+    decide(&reports, name, digest, trust, when)
 }
 
 /// The rule by which attached signatures become a decision.
-pub(crate) fn decide(reports: &[SignatureReport], digest: &Digest) -> Result<Digest> {
-    let mut signer = None;
-    let mut untrusted = false;
+pub(crate) fn decide(
+    reports: &[SignatureReport],
+    name: &PackageName,
+    digest: &Digest,
+    trust: &Trust,
+    when: When,
+) -> Result<Verified> {
+    let mut makers = Vec::new();
+    let mut is_signed = false;
     for report in reports {
         match &report.verdict {
             Verdict::OtherSubject { subject } => {
@@ -81,15 +101,42 @@ pub(crate) fn decide(reports: &[SignatureReport], digest: &Digest) -> Result<Dig
                     subject: subject.clone(),
                 });
             }
-            Verdict::Trusted { signer: key } => signer = signer.or(Some(*key)),
-            Verdict::Untrusted => untrusted = true,
+            Verdict::Trusted { signer } | Verdict::Refused { signer, .. } => {
+                is_signed = true;
+                makers.extend(trust.trusted(signer).map(Ok));
+            }
+            Verdict::Untrusted => is_signed = true,
             Verdict::OtherKind { .. } => {}
         }
     }
-    match signer {
-        Some(key) => Ok(key),
-        None if untrusted => Err(Error::SigUntrusted { digest: *digest }),
-        None => Err(Error::SigMissing { digest: *digest }),
+    if !is_signed {
+        return Err(Error::SigMissing { digest: *digest });
+    }
+    trust.check_fresh(when)?;
+    trust
+        .count(Role::Package, makers, Some(name), when)
+        .map_err(|why| Error::SigUntrusted { digest: *digest, why })
+}
+
+/// What a signature is held against.
+struct Judge<'t> {
+    keys: Vec<&'t PublicKey>,
+    trust: &'t Trust,
+    name: &'t PackageName,
+    digest: &'t Digest,
+    when: When,
+}
+
+impl Judge<'_> {
+    /// What a signature by `maker` over the package itself is worth.
+    fn verdict(&self, maker: &PublicKey) -> Verdict {
+        let signer = maker.id();
+        let key = self.trust.trusted(&signer);
+        match key.map(|key| key.standing(Role::Package, Some(self.name), self.when)) {
+            Some(Ok(())) => Verdict::Trusted { signer },
+            Some(Err(why)) => Verdict::Refused { signer, why },
+            None => Verdict::Untrusted,
+        }
     }
 }
 
@@ -99,13 +146,21 @@ pub fn signatures(
     name: &PackageName,
     digest: &Digest,
     trust: &Trust,
+    when: When,
 ) -> Result<Vec<SignatureReport>> {
     let mut reports = Vec::new();
+    let judge = Judge {
+        keys: trust.public_keys(),
+        trust,
+        name,
+        digest,
+        when,
+    };
     if let Some(tagged) = store.tag(name, &simple_tag(digest))? {
-        simple(store, &tagged, digest, trust, &mut reports)?;
+        simple(store, &tagged, &judge, &mut reports)?;
     }
     if let Some(tagged) = store.tag(name, &referrers_tag(digest))? {
-        bundles(store, &tagged, digest, trust, &mut reports)?;
+        bundles(store, &tagged, &judge, &mut reports)?;
     }
     Ok(reports)
 }
@@ -145,8 +200,7 @@ struct SimpleImage {
 fn simple(
     store: &Store,
     tagged: &Digest,
-    digest: &Digest,
-    trust: &Trust,
+    judge: &Judge<'_>,
     reports: &mut Vec<SignatureReport>,
 ) -> Result<()> {
     let what = "the signature manifest";
@@ -161,7 +215,7 @@ fn simple(
         .filter(|layer| layer.media_type == SIMPLE_TYPE)
     {
         let payload = store.read_described("the signature", layer, SIGNATURE_BYTES_MAX)?;
-        let verdict = simple_verdict(&payload, &layer.annotations, digest, trust);
+        let verdict = simple_verdict(&payload, &layer.annotations, judge);
         reports.push(SignatureReport {
             form: SignatureForm::Simplesigning,
             verdict,
@@ -170,24 +224,26 @@ fn simple(
     Ok(())
 }
 
-fn simple_verdict(
-    payload: &[u8],
-    annotations: &BTreeMap<String, String>,
-    digest: &Digest,
-    trust: &Trust,
-) -> Verdict {
+fn simple_verdict(payload: &[u8], annotations: &BTreeMap<String, String>, judge: &Judge<'_>) -> Verdict {
     let signature = annotations
         .get(SIMPLE_SIGNATURE)
         .and_then(|text| BASE64.decode(text).ok());
-    let Some(signer) = signature.and_then(|signature| trust.signer(payload, &signature)) else {
+    let made = |key: &&PublicKey| {
+        signature
+            .as_ref()
+            .is_some_and(|signature| key.verifies(payload, signature))
+    };
+    let Some(maker) = judge.keys.iter().copied().find(made) else {
         return Verdict::Untrusted;
     };
     match serde_json::from_slice::<Simple>(payload) {
         Ok(Simple { critical }) if critical.kind != SIMPLE_KIND => Verdict::OtherKind { kind: critical.kind },
-        Ok(Simple { critical }) if critical.image.digest != digest.to_string() => Verdict::OtherSubject {
-            subject: critical.image.digest,
-        },
-        Ok(_) => Verdict::Trusted { signer },
+        Ok(Simple { critical }) if critical.image.digest != judge.digest.to_string() => {
+            Verdict::OtherSubject {
+                subject: critical.image.digest,
+            }
+        }
+        Ok(_) => judge.verdict(maker),
         Err(_) => Verdict::OtherKind {
             kind: "unreadable".to_owned(),
         },
@@ -196,22 +252,23 @@ fn simple_verdict(
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Bundle {
+pub(crate) struct Bundle {
     media_type: String,
     dsse_envelope: Envelope,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<EnvelopeSignature>,
-}
-
-#[derive(Deserialize)]
-struct EnvelopeSignature {
-    sig: String,
+impl Bundle {
+    /// The envelope, if this is a bundle of the version that is read here and the payload is of that type.
+    pub(crate) fn envelope_for(self, payload_type: &str) -> Result<Envelope, String> {
+        if self.media_type != BUNDLE_TYPE {
+            return Err(format!(
+                "the bundle is {:?}, not {BUNDLE_TYPE:?}",
+                self.media_type
+            ));
+        }
+        self.dsse_envelope.check(payload_type)?;
+        Ok(self.dsse_envelope)
+    }
 }
 
 #[derive(Deserialize)]
@@ -231,8 +288,7 @@ struct Subject {
 fn bundles(
     store: &Store,
     tagged: &Digest,
-    digest: &Digest,
-    trust: &Trust,
+    judge: &Judge<'_>,
     reports: &mut Vec<SignatureReport>,
 ) -> Result<()> {
     let what = "the list of signatures";
@@ -242,13 +298,15 @@ fn bundles(
     for entry in &index.manifests {
         if let Some(layer) = bundle_layer(store, entry)? {
             let bytes = store.read_described("the signature bundle", &layer, SIGNATURE_BYTES_MAX)?;
-            let verdict = bundle_verdict(&bytes, digest, trust).unwrap_or_else(|| Verdict::OtherKind {
-                kind: "unreadable".to_owned(),
+            let verdicts = bundle_verdicts(&bytes, judge).unwrap_or_else(|| {
+                vec![Verdict::OtherKind {
+                    kind: "unreadable".to_owned(),
+                }]
             });
-            reports.push(SignatureReport {
+            reports.extend(verdicts.into_iter().map(|verdict| SignatureReport {
                 form: SignatureForm::Bundle,
                 verdict,
-            });
+            }));
         }
     }
     Ok(())
@@ -275,43 +333,35 @@ fn bundle_layer(store: &Store, entry: &Descriptor) -> Result<Option<Descriptor>>
     }
 }
 
-/// None if the bytes are no bundle of ours to judge: signed with a certificate, another envelope, another version.
-fn bundle_verdict(bytes: &[u8], digest: &Digest, trust: &Trust) -> Option<Verdict> {
+/// One verdict a signature. None if the bytes are no bundle of ours to judge: signed with a certificate, another
+/// envelope, another version.
+fn bundle_verdicts(bytes: &[u8], judge: &Judge<'_>) -> Option<Vec<Verdict>> {
     let bundle: Bundle = serde_json::from_slice(bytes).ok()?;
-    let Envelope {
-        payload,
-        payload_type,
-        signatures,
-    } = bundle.dsse_envelope;
-    if bundle.media_type != BUNDLE_TYPE || payload_type != PAYLOAD_TYPE || signatures.len() > SIGNATURES_MAX {
-        return None;
-    }
-    let payload = BASE64.decode(payload).ok()?;
-    let statement: Statement = serde_json::from_slice(&payload).ok()?;
+    let envelope = bundle.envelope_for(PAYLOAD_TYPE).ok()?;
+    let statement: Statement = serde_json::from_slice(&envelope.payload().ok()?).ok()?;
     if statement.kind != STATEMENT_TYPE || statement.predicate_type != PREDICATE {
-        return Some(Verdict::OtherKind {
+        return Some(vec![Verdict::OtherKind {
             kind: statement.predicate_type,
-        });
+        }]);
     }
-    let signed = pre_authentication(PAYLOAD_TYPE, &payload);
-    let signer = signatures
-        .iter()
-        .filter_map(|signature| BASE64.decode(&signature.sig).ok())
-        .find_map(|signature| trust.signer(&signed, &signature));
-    let Some(signer) = signer else {
-        return Some(Verdict::Untrusted);
-    };
     let subjects: Vec<_> = statement
         .subject
         .iter()
         .filter_map(|subject| subject.digest.get("sha256"))
         .collect();
-    if subjects.iter().any(|subject| **subject == digest.hex()) {
-        return Some(Verdict::Trusted { signer });
+    let is_subject = subjects.iter().any(|subject| **subject == judge.digest.hex());
+    let makers = envelope.makers(&judge.keys).ok()?;
+    if makers.is_empty() {
+        return Some(vec![Verdict::Untrusted]);
     }
-    Some(Verdict::OtherSubject {
-        subject: subjects
-            .first()
-            .map_or("nothing".to_owned(), |hex| format!("sha256:{hex}")),
-    })
+    let verdict = |maker: Option<&PublicKey>| match maker {
+        None => Verdict::Untrusted,
+        Some(maker) if is_subject => judge.verdict(maker),
+        Some(_) => Verdict::OtherSubject {
+            subject: subjects
+                .first()
+                .map_or("nothing".to_owned(), |hex| format!("sha256:{hex}")),
+        },
+    };
+    Some(makers.into_iter().map(verdict).collect())
 }

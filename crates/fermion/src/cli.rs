@@ -1,5 +1,7 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
+mod trust;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fermion_model::release::ReleaseNumber;
 use fermion_model::units;
 use fermion_runtime::{CompileLimits, CompilerConfig};
+
+pub(crate) use trust::{
+    ApplyTo, ChannelAction, ChannelArgs, ChannelPublish, KeyAction, KeyArgs, KeyImport, KeyNew, KeyRevoke,
+    KeyRotate, SignArgs, TrustAction, TrustAdd, TrustArgs,
+};
 
 /// Self-hosted edge functions: signed WebAssembly packages, verified, sandboxed and served.
 #[derive(Debug, Parser)]
@@ -41,8 +48,14 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Check a package: digests, layout, signature, imports.
     Verify(PackageArgs),
-    /// Show or make the key that signs packages.
-    Key(KeyArgs),
+    /// Add a signature to a package of this place.
+    Sign(SignArgs),
+    /// Make, list, replace and revoke keys.
+    Key(Box<KeyArgs>),
+    /// Show or change who is trusted with what.
+    Trust(Box<TrustArgs>),
+    /// Say which package a name stands for at the moment.
+    Channel(ChannelArgs),
     /// Build, pack and sign a project and make it the running platform's new release.
     Deploy(DeployArgs),
     /// Show what runs where.
@@ -244,24 +257,6 @@ pub(crate) struct PackageArgs {
     pub(crate) package: String,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
-    #[command(subcommand)]
-    pub(crate) action: KeyAction,
-    #[command(flatten)]
-    pub(crate) data: DataArgs,
-}
-
-#[derive(Debug, Clone, Copy, Subcommand)]
-pub(crate) enum KeyAction {
-    /// Make the development key if there is none.
-    New,
-    /// List the public keys that are trusted here.
-    List,
-    /// Print the development key's public half as PEM.
-    Export,
 }
 
 #[derive(Debug, Args, Clone)]

@@ -2,10 +2,13 @@
 
 mod admin;
 mod apps;
+mod channel;
 mod inspect;
 mod key;
 mod new;
 mod package;
+mod sign;
+mod trust;
 mod up;
 mod watch;
 
@@ -26,7 +29,10 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Pack(arguments) => stoppable(package::pack(&arguments, json)).await,
         Command::Inspect(arguments) => inspect::run(&arguments, json),
         Command::Verify(arguments) => inspect::verify(&arguments, json),
-        Command::Key(arguments) => key::run(&arguments, json),
+        Command::Sign(arguments) => sign::run(&arguments, json),
+        Command::Key(arguments) => key::run(*arguments, json).await,
+        Command::Trust(arguments) => trust::run(*arguments, json).await,
+        Command::Channel(arguments) => channel::run(&arguments, json),
         Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,

@@ -9,10 +9,12 @@ use fermion_bus::Bus;
 use fermion_control::{AdminToken, Control, ControlConfig, ControlParts};
 use fermion_gateway::{RouteTable, Server, ServerConfig};
 use fermion_node::{Node, Preparer, Routes};
-use fermion_package::keys::{PrivateKey, Trust};
+use fermion_package::TrustKeeper;
+use fermion_package::channel::Seen;
+use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{Echo, LogHub};
+use fermion_telemetry::{Clock as _, Echo, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -27,6 +29,8 @@ const DEPLOY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(120)
 const LOCK_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often it is looked at meanwhile.
 const LOCK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
+/// How often the folder of keys is looked at.
+const TRUST_RELOAD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The platform, bound and not yet running.
 pub(crate) struct Platform {
@@ -42,6 +46,7 @@ pub(crate) struct Platform {
     node: Node,
     routes: Routes,
     sink: Arc<Sink>,
+    trust: Arc<TrustKeeper>,
 }
 
 /// Opens and binds everything that `fermion up` needs.
@@ -56,14 +61,14 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let gateway = Server::bind(config)?;
     let store = Store::open(&data.store())?;
     let key = Arc::new(PrivateKey::load_or_create(&data.keys())?);
-    let trust = Arc::new(Trust::load_dir(&data.keys())?);
+    let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
     sink.telemetry.watch_dropped_lines("guest", {
         let logs = logs.clone();
         move || logs.lost()
     });
-    let control = control(arguments.admin, &data, &bus, &store, &logs, &sink)?;
+    let control = control(arguments.admin, &data, &bus, &store, &logs, &sink, &trust)?;
     let admin = control.bind().await?;
     let engines = Arc::new(Engines::new()?);
     let allocation = engines.allocation();
@@ -75,7 +80,8 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     )?;
     let preparer = Preparer {
         store: store.clone(),
-        trust,
+        trust: trust.subscribe(),
+        clock: Arc::new(WallClock),
         engines,
         compiler,
         logs: logs.clone(),
@@ -102,6 +108,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         node,
         routes,
         sink,
+        trust,
     })
 }
 
@@ -125,15 +132,23 @@ fn control(
     store: &Store,
     logs: &LogHub,
     sink: &Sink,
+    trust: &Arc<TrustKeeper>,
 ) -> Result<Control> {
     let telemetry = sink.telemetry.clone();
+    let clock: fermion_control::Clock = Arc::new(|| WallClock.now());
     let control = Control::new(ControlParts {
         bus: bus.clone(),
         store: store.clone(),
-        verifier: fermion_control::verifier(store.clone(), Trust::load_dir(&data.keys())?),
+        verifier: fermion_control::verifier(
+            store.clone(),
+            trust.subscribe(),
+            Seen::new(&data.keys()),
+            clock.clone(),
+        ),
+        trust: trust.clone(),
         logs: logs.clone(),
         metrics: Arc::new(move || telemetry.render()),
-        clock: Arc::new(|| fermion_telemetry::Clock::now(&WallClock)),
+        clock,
         token: AdminToken::load_or_create(&data.token(), |bytes| {
             getrandom::fill(bytes).map_err(std::io::Error::other)
         })?,
@@ -180,6 +195,7 @@ impl Platform {
             node,
             routes,
             sink,
+            trust,
         } = self;
         let after_drain = CancellationToken::new();
         let (gateway_address, admin_address) = (gateway.local_addr(), admin.local_addr());
@@ -212,11 +228,27 @@ impl Platform {
         let admin = stop_all_on_failure(&shutdown, async { Ok(admin.run(after_drain.clone()).await?) });
         let front = stop_all_on_failure(&shutdown, front);
         let serve = stop_all_on_failure(&shutdown, serve);
-        let ((), admin, front, serve) = tokio::join!(node.run(after_drain.clone()), admin, front, serve);
+        let reload = follow_trust(trust, after_drain.clone());
+        let ((), (), admin, front, serve) =
+            tokio::join!(node.run(after_drain.clone()), reload, admin, front, serve);
         if let Some(sink) = Arc::into_inner(sink) {
             sink.close();
         }
         front.and(admin).and(serve)
+    }
+}
+
+/// Takes up what is put into the folder of keys. A look costs two small reads, and works on every kind of file system.
+async fn follow_trust(trust: Arc<TrustKeeper>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(TRUST_RELOAD_EVERY))
+        .await
+        .is_some()
+    {
+        let trust = trust.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || trust.reload(WallClock.now())).await {
+            tracing::error!(%error, "the folder of keys could not be looked at");
+        }
     }
 }
 

@@ -119,6 +119,7 @@ async fn only_loopback_is_listened_on() {
         bus: platform.bus.clone(),
         store: platform.store.clone(),
         verifier: Arc::new(|digest| Err(fermion_package::Error::BlobMissing(*digest))),
+        trust: crate::platform::trust(platform.folder.path()),
         logs: platform.logs.clone(),
         metrics: Arc::new(String::new),
         clock: Arc::new(|| std::time::SystemTime::UNIX_EPOCH),

@@ -28,7 +28,10 @@ async fn road(signer: &str, trusted: &str) -> Road {
     let wasm = wat::parse_str(COMPONENT).unwrap();
     let packed = publish(&manifest, &wasm, &elsewhere, &key(signer)).unwrap();
     let trust = Trust::of([key(trusted).public().clone()]);
-    let check = |store: &Store| verifier(store.clone(), trust);
+    let (_keeper, trust) = tokio::sync::watch::channel(trust);
+    let seen = fermion_package::channel::Seen::new(&folder.path().join("keys"));
+    let clock = || std::time::SystemTime::UNIX_EPOCH;
+    let check = |store: &Store| verifier(store.clone(), trust, seen, Arc::new(clock));
     let mut platform = Platform::checking(Arc::clone(&folder), LONG, check).await;
     platform.start_node();
 

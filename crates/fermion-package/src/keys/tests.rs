@@ -1,6 +1,11 @@
 //! Keys on disk: made once, never loose, never half.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
+
 use super::*;
+use crate::Trust;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -20,7 +25,9 @@ fn made_once_with_its_public_half() {
     assert_eq!(mode & 0o777, 0o600);
     let public = fs::read_to_string(keys.join(PUBLIC_KEY_FILE)).unwrap();
     assert_eq!(PublicKey::from_pem(&public, &keys).unwrap(), *first.public());
-    assert_eq!(Trust::load_dir(&keys).unwrap().keys(), [first.public().clone()]);
+    let trust = Trust::load(&keys, SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(trust.keys()[0].key, *first.public());
+    assert_eq!((trust.keys().len(), trust.epoch()), (1, 0));
     let printed = format!("{first:?}");
     assert!(printed.starts_with("PrivateKey(of sha256:"), "{printed}");
 }
@@ -90,7 +97,7 @@ fn damaged_pem_is_refused_and_its_content_not_repeated() {
     }
     fs::write(folder.path().join("old.pub"), "not a key").unwrap();
     assert!(
-        Trust::load_dir(folder.path())
+        Trust::load(folder.path(), SystemTime::UNIX_EPOCH)
             .unwrap_err()
             .to_string()
             .contains("old.pub")

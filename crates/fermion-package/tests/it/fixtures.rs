@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use fermion_model::Digest;
 use fermion_model::manifest::Manifest;
-use fermion_package::{Packed, PrivateKey, Store, Trust, publish};
+use fermion_package::{Packed, PrivateKey, Store, Trust, When, publish};
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use tempfile::TempDir;
 
@@ -60,6 +61,11 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_pem(&pem(number), Path::new("fixture")).unwrap()
 }
 
+/// New packages, on the day this was written.
+pub(crate) fn now() -> When {
+    When::admission(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200))
+}
+
 pub(crate) fn trust(number: u8) -> Trust {
     Trust::of([key(number).public().clone()])
 }
@@ -94,7 +100,8 @@ impl World {
     }
 
     pub(crate) fn code_of(&self, digest: &Digest) -> &'static str {
-        fermion_package::load(&self.store, digest, &trust(1)).map_or_else(|error| error.code(), |_| "OK")
+        fermion_package::load(&self.store, digest, &trust(1), now())
+            .map_or_else(|error| error.code(), |_| "OK")
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Digest {

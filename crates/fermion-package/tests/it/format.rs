@@ -3,7 +3,7 @@
 
 use fermion_package::load;
 
-use crate::fixtures::{World, trust, world};
+use crate::fixtures::{World, now, trust, world};
 
 fn check(world: &World, digest: &fermion_model::Digest, golden: &str) {
     assert_eq!(world.text(digest), golden.trim_end());
@@ -53,7 +53,7 @@ fn sigstore_bundle() {
 #[test]
 fn what_was_packed_is_what_is_loaded() {
     let world = world();
-    let loaded = load(&world.store, world.digest(), &trust(1)).unwrap();
+    let loaded = load(&world.store, world.digest(), &trust(1), now()).unwrap();
     let manifest = crate::fixtures::manifest("acme/hello");
     assert_eq!((loaded.name, loaded.version), (manifest.name, manifest.version));
     assert_eq!(
@@ -66,5 +66,5 @@ fn what_was_packed_is_what_is_loaded() {
     );
     assert_eq!(loaded.target.to_string(), "wasi:http/proxy@0.2.3");
     assert_eq!(loaded.wasm.len() as u64, world.packed.wasm_bytes);
-    assert_eq!(loaded.signer, trust(1).keys()[0].id());
+    assert_eq!(loaded.verified.ids(), [trust(1).keys()[0].entry.id]);
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use fermion_model::manifest::Manifest;
 use fermion_package::{Cancel, Environment, Store, build, export, import_refs, inspect, load, pack, publish};
 
-use crate::fixtures::{component, key, manifest, trust, world};
+use crate::fixtures::{component, key, manifest, now, trust, world};
 
 #[test]
 fn the_same_inputs_make_the_same_package_everywhere_and_at_once() {
@@ -29,7 +29,7 @@ fn the_same_inputs_make_the_same_package_everywhere_and_at_once() {
     let elsewhere = Store::open(&folder.path().join("elsewhere")).unwrap();
     let again = pack(&manifest("acme/hello"), &wasm, &elsewhere).unwrap().digest;
     assert!(digests.iter().all(|digest| *digest == again));
-    load(&Store::open(&root).unwrap(), &again, &trust(1)).unwrap();
+    load(&Store::open(&root).unwrap(), &again, &trust(1), now()).unwrap();
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn a_package_travels_with_its_signatures() {
 
     import_refs(&there, &exported.refs).unwrap();
     assert_eq!(there.resolve(&world.packed.reference).unwrap(), *world.digest());
-    load(&there, world.digest(), &trust(1)).unwrap();
+    load(&there, world.digest(), &trust(1), now()).unwrap();
 }
 
 #[test]
 fn an_inspection_shows_what_is_inside_and_who_signed_it() {
     let world = world();
-    let inspected = inspect(&world.store, world.digest(), &trust(1)).unwrap();
+    let inspected = inspect(&world.store, world.digest(), &trust(1), now()).unwrap();
     assert_eq!(
         (inspected.name.as_str(), inspected.version.as_str()),
         ("acme/hello", "1.2.3")
@@ -105,7 +105,7 @@ fn an_inspection_shows_what_is_inside_and_who_signed_it() {
             .any(|section| section.name == "data" && section.bytes > 5)
     );
 
-    let refused = inspect(&world.store, world.digest(), &trust(2)).unwrap();
+    let refused = inspect(&world.store, world.digest(), &trust(2), now()).unwrap();
     assert_eq!(refused.refusal.unwrap().code, "SIG_UNTRUSTED");
     let json = serde_json::to_value(&refused.signatures).unwrap();
     assert_eq!(

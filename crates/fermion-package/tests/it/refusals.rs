@@ -7,7 +7,7 @@ use fermion_package::canonical::{Descriptor, ImageManifest, WASM_TYPE, json};
 use fermion_package::{export, facts, inspect, sign};
 use serde_json::Value;
 
-use crate::fixtures::{World, component, exporting, key, trust, world};
+use crate::fixtures::{World, component, exporting, key, now, trust, world};
 
 /// Every blob of the package and of its signatures, with one byte flipped at its start, middle and end.
 #[test]
@@ -27,7 +27,7 @@ fn one_flipped_byte_anywhere_is_refused_and_quarantined() {
                     assert_eq!(world.code(), "DIGEST_MISMATCH", "{} at {place}", blob.digest);
                 }
                 assert!(world.quarantined(&blob.digest).is_file());
-                let inspected = inspect(&world.store, world.digest(), &trust(1));
+                let inspected = inspect(&world.store, world.digest(), &trust(1), now());
                 assert!(inspected.is_err() || inspected.unwrap().signer.is_none());
             });
         }

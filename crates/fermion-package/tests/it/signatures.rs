@@ -11,7 +11,7 @@ use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::DecodePrivateKey;
 use serde_json::json;
 
-use crate::fixtures::{World, component, key, manifest, pem, trust, world};
+use crate::fixtures::{World, component, key, manifest, now, pem, trust, world};
 
 const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
@@ -44,22 +44,28 @@ fn only_trusted_keys_count() {
     let name = &world.packed.reference.name;
     for (trusted, want) in [(trust(2), "SIG_UNTRUSTED"), (Trust::default(), "SIG_UNTRUSTED")] {
         assert_eq!(
-            verify(&world.store, name, world.digest(), &trusted)
+            verify(&world.store, name, world.digest(), &trusted, now())
                 .unwrap_err()
                 .code(),
             want
         );
         assert_eq!(
-            load(&world.store, world.digest(), &trusted).unwrap_err().code(),
+            load(&world.store, world.digest(), &trusted, now())
+                .unwrap_err()
+                .code(),
             want
         );
     }
     sign(&world.store, name, world.digest(), &key(2)).unwrap();
     for number in [1, 2] {
-        let signer = verify(&world.store, name, world.digest(), &trust(number)).unwrap();
-        assert_eq!(signer, key(number).public().id(), "both signatures are kept");
+        let signer = verify(&world.store, name, world.digest(), &trust(number), now()).unwrap();
+        assert_eq!(
+            signer.ids(),
+            [key(number).public().id()],
+            "both signatures are kept"
+        );
     }
-    let reports = signatures(&world.store, name, world.digest(), &trust(2)).unwrap();
+    let reports = signatures(&world.store, name, world.digest(), &trust(2), now()).unwrap();
     assert_eq!(reports.len(), 4);
     assert_eq!(
         reports

@@ -1,5 +1,7 @@
 //! Commands that speak to a running platform through its admin API.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,17 +19,20 @@ use crate::output;
 use crate::project::Project;
 
 fn client(arguments: &AdminArgs) -> Result<Client> {
-    let file = arguments
-        .token_file
-        .clone()
-        .unwrap_or_else(|| arguments.data.directory.join("admin.token"));
+    let token_file = arguments.token_file.as_deref();
+    client_at(arguments.admin, token_file, &arguments.data.directory)
+}
+
+/// A client of the admin API at `address`; the token is the data directory's own unless another file is named.
+pub(crate) fn client_at(address: SocketAddr, token_file: Option<&Path>, data: &Path) -> Result<Client> {
+    let file = token_file.map_or_else(|| data.join("admin.token"), Path::to_owned);
     let token = std::fs::read_to_string(&file).with_context(|| {
         format!(
             "cannot read the admin token {}: start `fermion up` here first, or say --data or --token-file",
             file.display()
         )
     })?;
-    Ok(Client::new(&arguments.admin.to_string(), token.trim())?)
+    Ok(Client::new(&address.to_string(), token.trim())?)
 }
 
 /// Builds, packs and signs here; uploads what is missing; makes the new release.

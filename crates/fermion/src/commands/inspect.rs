@@ -1,19 +1,20 @@
 //! `fermion inspect` and `fermion verify`: what a package or a component is, and whether it holds.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fermion_model::{Digest, PackageName, PackageReference};
 use fermion_package::facts::{self, Facts};
 use fermion_package::inspect::Inspection;
-use fermion_package::keys::Trust;
 use fermion_package::store::Store;
-use fermion_package::{inspect, load};
+use fermion_package::verify::Verdict;
+use fermion_package::{Trust, Verified, When, attestations, inspect, load, signatures};
+use fermion_telemetry::Clock as _;
 
 use crate::cli::{DataArgs, InspectArgs, PackageArgs};
 use crate::data::DataDirectory;
 use crate::output;
+use crate::sink::WallClock;
 
 /// Shows what is in a package or in a bare component.
 pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
@@ -29,8 +30,8 @@ pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
         }
         return Ok(());
     }
-    let (store, trust, digest) = find(&arguments.what, &arguments.data)?;
-    let inspection = inspect::inspect(&store, &digest, &trust)?;
+    let found = find(&arguments.what, &arguments.data)?;
+    let inspection = inspect::inspect(&found.store, &found.digest, &found.trust, found.when)?;
     if json {
         output::json(&inspection);
     } else {
@@ -39,26 +40,72 @@ pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Checks everything that a node would check.
+/// Checks everything that a node would check, and shows who signed.
 pub(crate) fn verify(arguments: &PackageArgs, json: bool) -> Result<()> {
-    let (store, trust, digest) = find(&arguments.package, &arguments.data)?;
-    let package = load::load(&store, &digest, &trust)
+    let found = find(&arguments.package, &arguments.data)?;
+    let Found {
+        store,
+        trust,
+        digest,
+        when,
+        ..
+    } = &found;
+    let package = load::load(store, digest, trust, *when)
         .with_context(|| format!("{} does not hold", arguments.package))?;
+    let Verified {
+        signers,
+        threshold,
+        epoch,
+    } = &package.verified;
+    let reports = signatures(store, &package.name, digest, trust, *when)?;
+    let attested = attestations(store, &package.name, digest, trust, *when)?;
     if json {
         output::json(&serde_json::json!({
-            "package": format!("{}:{}", package.name, package.version), "digest": digest, "signer": package.signer,
-            "verified": true,
+            "package": format!("{}:{}", package.name, package.version), "digest": digest, "verified": true,
+            "signer": signers.first().map(|signer| signer.id), "signers": signers, "threshold": threshold,
+            "trust_root": epoch, "signatures": reports,
+            "provenance": attested.provenance.iter().map(|found| &found.signers).collect::<Vec<_>>(),
+            "sbom": attested.sbom.as_ref().map(|sbom| sbom.digest), "ignored": attested.ignored,
         }));
-    } else {
-        output::line(format!(
-            "{}:{} holds\n  digest {digest}\n  signed by {}\n  component, config, manifest and imports agree",
-            package.name, package.version, package.signer,
-        ));
+        return Ok(());
+    }
+    output::line(format!(
+        "{}:{} holds\n  digest {digest}\n  component, config, manifest and imports agree",
+        package.name, package.version
+    ));
+    for signer in signers {
+        output::line(format!("  signed by {} ({})", signer.name, signer.id));
+    }
+    output::line(format!("  {threshold} needed, by trust root {epoch}"));
+    for report in &reports {
+        if let Verdict::Refused { why, .. } = &report.verdict {
+            output::line(format!("  does not count: {why}"));
+        }
+    }
+    for signer in attested.provenance.iter().flat_map(|found| &found.signers) {
+        output::line(format!("  provenance by {} ({})", signer.name, signer.id));
+    }
+    if let Some(sbom) = &attested.sbom {
+        output::line(format!("  SBOM {}", sbom.digest));
+    }
+    for ignored in &attested.ignored {
+        output::line(format!("  ignored {}: {}", ignored.digest.short(), ignored.why));
     }
     Ok(())
 }
 
-fn find(text: &str, data: &DataArgs) -> Result<(Store, Arc<Trust>, Digest)> {
+/// A package of this place, and what it is held against.
+pub(crate) struct Found {
+    pub(crate) store: Store,
+    pub(crate) trust: Trust,
+    pub(crate) digest: Digest,
+    /// The folder of keys.
+    pub(crate) keys: PathBuf,
+    pub(crate) when: When,
+}
+
+/// Finds a package by what people call it.
+pub(crate) fn find(text: &str, data: &DataArgs) -> Result<Found> {
     if !data.directory.is_dir() {
         bail!(
             "there is no data directory {}: pack or deploy something first, or say --data",
@@ -74,7 +121,14 @@ fn find(text: &str, data: &DataArgs) -> Result<(Store, Arc<Trust>, Digest)> {
             Err(_) => store.resolve(&reference(text)?)?,
         },
     };
-    Ok((store, Arc::new(Trust::load_dir(&data.keys())?), digest))
+    let now = WallClock.now();
+    Ok(Found {
+        store,
+        trust: Trust::load(&data.keys(), now)?,
+        digest,
+        keys: data.keys(),
+        when: When::admission(now),
+    })
 }
 
 fn reference(text: &str) -> Result<PackageReference> {

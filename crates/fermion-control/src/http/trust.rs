@@ -1,0 +1,38 @@
+//! The trust root over HTTP: what is in force, and the next document. Whether that is taken is the keeper's decision.
+
+use axum::extract::{Request, State};
+use fermion_api::TrustView;
+use fermion_package::Trust;
+
+use super::answer::{Answer, json};
+use super::{Api, read_json};
+use crate::Error;
+
+fn view(trust: &Trust, changed: bool) -> TrustView {
+    let document = trust.root().map(|root| root.write());
+    TrustView {
+        epoch: trust.epoch(),
+        identity: trust.identity(),
+        changed,
+        document: document.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+    }
+}
+
+pub(super) async fn show(State(api): State<Api>) -> Answer {
+    json(&view(&api.control.shared.parts.trust.current(), false))
+}
+
+pub(super) async fn apply(State(api): State<Api>, request: Request) -> Answer {
+    let document: serde_json::Value = read_json(request).await?;
+    let bytes = serde_json::to_vec(&document).map_err(|error| Error::Request {
+        what: error.to_string(),
+    })?;
+    let parts = &api.control.shared.parts;
+    let (keeper, now) = (parts.trust.clone(), (parts.clock)());
+    let changed = tokio::task::spawn_blocking(move || keeper.apply(&bytes, now))
+        .await
+        .map_err(|_| Error::Stopped {
+            doing: "take a trust root",
+        })??;
+    json(&view(&parts.trust.current(), changed))
+}
