@@ -21,7 +21,7 @@ pub struct GuestBody {
     ready_bytes: u64,
     body: Option<WasiBody>,
     run: Option<Run>,
-    ended: CancellationToken,
+    ended: Option<CancellationToken>,
     /// Held until the body is done and the guest is, whichever is later.
     permit: Option<Permit>,
 }
@@ -38,7 +38,12 @@ impl std::fmt::Debug for GuestBody {
 }
 
 impl GuestBody {
-    pub(crate) fn new(body: WasiBody, run: Option<Run>, ended: CancellationToken, permit: Permit) -> Self {
+    pub(crate) fn new(
+        body: WasiBody,
+        run: Option<Run>,
+        ended: Option<CancellationToken>,
+        permit: Permit,
+    ) -> Self {
         Self {
             ready: VecDeque::new(),
             ready_bytes: 0,
@@ -89,7 +94,7 @@ impl GuestBody {
             ready_bytes: 0,
             body: None,
             run: None,
-            ended: CancellationToken::new(),
+            ended: None,
             permit: None,
         };
         if self.run.is_some() {
@@ -156,7 +161,9 @@ impl GuestBody {
     /// one before it, and work after the answer goes on behind it.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.body = None;
-        self.ended.cancel();
+        if let Some(ended) = &self.ended {
+            ended.cancel();
+        }
         let Some(mut run) = self.run.take() else {
             return Poll::Ready(None);
         };

@@ -74,7 +74,8 @@ impl Program {
     {
         let meter = Arc::new(Meter::default());
         let slot = Slot::default();
-        let ended = CancellationToken::new();
+        // Only a guest of WASI 0.3 goes on by itself after its answer, and must be told that the answer is out.
+        let ended = matches!(self.handler, Handler::P3(_)).then(CancellationToken::new);
         let head_only = request.method() == http::Method::HEAD;
         let request = request.map(|body| {
             if body.is_end_stream() {
@@ -91,7 +92,7 @@ impl Program {
             traceparent,
         } = call;
         let store = self.store(&meter, output, traceparent);
-        let future = self.start(request, store, &meter, &slot, &ended);
+        let future = self.start(request, store, &meter, &slot, ended.clone());
         let mut run = Run {
             future,
             meter: meter.clone(),
@@ -130,7 +131,7 @@ impl Program {
         mut store: Store<State>,
         meter: &Arc<Meter>,
         slot: &Slot,
-        ended: &CancellationToken,
+        ended: Option<CancellationToken>,
     ) -> Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>> {
         let (meter, slot) = (meter.clone(), slot.clone());
         let begun = Instant::now();
@@ -141,7 +142,7 @@ impl Program {
                     let proxy = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
                     let mut http = store.data_mut().http();
-                    let request = http.new_incoming_request(Scheme::Http, with_authority(request))?;
+                    let request = http.new_incoming_request(Scheme::Http, with_some_authority(request))?;
                     let out = http.new_response_outparam_from_callback(move |answer| {
                         put(&slot, answer.map_err(|code| format!("{code:?}")));
                     })?;
@@ -152,7 +153,7 @@ impl Program {
                 })
             }
             Handler::P3(pre) => {
-                let (pre, ended) = (pre.clone(), ended.clone());
+                let (pre, ended) = (pre.clone(), ended.unwrap_or_default());
                 Box::pin(async move {
                     let service = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
@@ -199,6 +200,15 @@ fn request_body_error(failure: Failure) -> wasmtime_wasi_http::Error {
 
 fn put(slot: &Slot, answer: Result<http::Response<WasiBody>, String>) {
     *slot.lock().expect("no panic while it is held") = Some(answer);
+}
+
+/// WASI 0.2 reads the authority off the `Host` field, so only a request without one is completed.
+fn with_some_authority(request: http::Request<WasiBody>) -> http::Request<WasiBody> {
+    if request.headers().contains_key(http::header::HOST) {
+        request
+    } else {
+        with_authority(request)
+    }
 }
 
 /// Completes an origin-form target with the scheme and the authority that the client meant, which WASI 0.3 reads off
