@@ -5,12 +5,13 @@ mod logs;
 mod transport;
 
 use std::path::Path;
+use std::time::Duration;
 
 use fermion_model::{AppName, Digest, Namespace};
 use http::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX};
+use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
     AppList, AppView, DeployRequest, DeployResult, Error, ReleaseList, ReleaseView, RollbackRequest, Status,
     TrustView, paths,
@@ -69,8 +70,9 @@ impl Client {
         app: &AppName,
         request: &DeployRequest,
     ) -> Result<DeployResult, Error> {
-        self.post(&paths::of_app(paths::RELEASES, namespace, app), request)
-            .await
+        let pull = request.source.as_ref().map_or(Duration::ZERO, |_| PULL_WAIT_MAX);
+        let path = paths::of_app(paths::RELEASES, namespace, app);
+        self.post(&path, request, DEPLOY_ANSWER_WAIT_MAX + pull).await
     }
 
     /// Goes back to an earlier release and waits until it serves.
@@ -80,8 +82,8 @@ impl Client {
         app: &AppName,
         request: &RollbackRequest,
     ) -> Result<DeployResult, Error> {
-        self.post(&paths::of_app(paths::ROLLBACK, namespace, app), request)
-            .await
+        let path = paths::of_app(paths::ROLLBACK, namespace, app);
+        self.post(&path, request, DEPLOY_ANSWER_WAIT_MAX).await
     }
 
     /// Who is trusted with what.
@@ -91,7 +93,8 @@ impl Client {
 
     /// Puts a signed trust root document in force: a DSSE envelope.
     pub async fn set_trust(&self, envelope: &serde_json::Value) -> Result<TrustView, Error> {
-        self.send_json(&Method::PUT, paths::TRUST, envelope).await
+        self.send_json(&Method::PUT, paths::TRUST, envelope, ANSWER_WAIT_MAX)
+            .await
     }
 
     /// Whether the store has the blob.
@@ -149,8 +152,13 @@ impl Client {
         self.transport.json(Call::get(path), transport::empty()).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Error> {
-        self.send_json(&Method::POST, path, request).await
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        wait_max: Duration,
+    ) -> Result<T, Error> {
+        self.send_json(&Method::POST, path, request, wait_max).await
     }
 
     async fn send_json<T: DeserializeOwned>(
@@ -158,6 +166,7 @@ impl Client {
         method: &Method,
         path: &str,
         request: &impl Serialize,
+        wait_max: Duration,
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(request).map_err(|error| Error::Request {
             doing: format!("{method} {path}"),
@@ -166,7 +175,7 @@ impl Client {
         let call = Call {
             method,
             path,
-            wait_max: DEPLOY_ANSWER_WAIT_MAX,
+            wait_max,
         };
         self.transport.json(call, transport::full(body)).await
     }

@@ -17,6 +17,8 @@ pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const DEPLOY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long the client waits for a deploy: the server's wait, the check of the package, and the way.
 pub const DEPLOY_ANSWER_WAIT_MAX: Duration = Duration::from_secs(180);
+/// How long the server pulls a package from a registry before it gives up: the largest one at half a MiB a second.
+pub const PULL_WAIT_MAX: Duration = Duration::from_secs(180);
 /// How long one blob may take: `BLOB_BYTES_MAX` at 2 MiB a second.
 pub const BLOB_WAIT_MAX: Duration = Duration::from_secs(128);
 /// Lines of the past that a log request can ask for.

@@ -84,13 +84,18 @@ pub struct RefTag {
     pub digest: Digest,
 }
 
-/// Makes a release of a package whose blobs have been uploaded, and waits until it serves.
+/// Makes a release of a package whose blobs have been uploaded, or that lies in a registry, and waits until it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeployRequest {
-    /// The package's manifest digest.
-    #[schema(value_type = String, example = "sha256:1f0c...")]
-    pub digest: Digest,
+    /// The package's manifest digest; may be absent if there is a `source`, and must be its digest if both are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "sha256:1f0c...")]
+    pub digest: Option<Digest>,
+    /// Where to pull the package from, with the platform's own credentials; none if its blobs have been uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "registry.example.com/acme/checkout-tax:1.4.0")]
+    pub source: Option<String>,
     /// Tags to set first; none if they are set already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refs: Option<Refs>,

@@ -9,12 +9,13 @@ use fermion_bus::{Bus, Entry, Error as BusError};
 use fermion_model::assignment::{ASSIGNMENT_SCHEMA, Assignment, NodeStatus};
 use fermion_model::release::RELEASE_SCHEMA;
 use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
+use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::LogHub;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::documents::{APP_SCHEMA, APPS, AppDocument, app_key, assignment_key, release_key, status_key};
-use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, UPLOADS_MAX};
+use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_MAX};
 use crate::plan::{KnownApp, State};
 use crate::{AdminToken, Error, Verifier};
 
@@ -44,6 +45,8 @@ pub struct ControlParts {
     pub verifier: Verifier,
     /// Who is trusted with what.
     pub trust: Arc<TrustKeeper>,
+    /// Reaches the registries that packages are pulled from.
+    pub registries: Client,
     /// What components write.
     pub logs: LogHub,
     /// Renders the metrics as Prometheus text.
@@ -69,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) deploys: Semaphore,
     pub(crate) checks: Semaphore,
     pub(crate) uploads: Semaphore,
+    pub(crate) pulls: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
 }
 
@@ -93,6 +97,7 @@ impl Control {
             deploys: Semaphore::new(DEPLOYS_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             uploads: Semaphore::new(UPLOADS_MAX),
+            pulls: Semaphore::new(PULLS_MAX),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         };
         Ok(Self {

@@ -178,6 +178,24 @@ pub enum Error {
     /// The package is refused, or the store failed.
     #[error("{0}")]
     Package(#[from] fermion_package::Error),
+    /// A registry did not hand over a package in time.
+    #[error("{reference} did not arrive within {} s; what has arrived is kept, so try again", waited.as_secs())]
+    PullTimeout {
+        /// From where.
+        reference: String,
+        /// The bound.
+        waited: Duration,
+    },
+    /// The registry has another package there than the caller saw.
+    #[error("{reference} is {found} now, not {digest}; look again and decide anew")]
+    SourceMoved {
+        /// From where.
+        reference: String,
+        /// What the caller wants.
+        digest: fermion_model::Digest,
+        /// What is there.
+        found: fermion_model::Digest,
+    },
     /// Everything the node must run no longer fits into its assignment.
     #[error(
         "the node's assignment has no room for this release; remove apps, or shorten their routes and config"

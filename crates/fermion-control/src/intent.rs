@@ -47,6 +47,7 @@ impl Control {
             .map_err(|_| Error::Busy { what: "deploys" })?;
         let DeployRequest {
             digest,
+            source,
             refs,
             routes,
             config,
@@ -54,7 +55,9 @@ impl Control {
         } = request;
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
+        let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
         let facts = self.check_package(digest, refs).await?;
+        self.name(pulled).await?;
         check_config(&config, &facts.config)?;
         let release = Release {
             schema: RELEASE_SCHEMA,

@@ -14,6 +14,7 @@ pub mod limits;
 mod plan;
 mod problem;
 mod reconcile;
+mod source;
 mod token;
 mod verdict;
 mod verified;

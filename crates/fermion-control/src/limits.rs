@@ -16,6 +16,8 @@ pub const BLOB_IDLE_MAX: Duration = Duration::from_secs(20);
 pub const UPLOADS_MAX: usize = 4;
 /// Pieces of a blob between the connection and the disk, a few tens of KiB each.
 pub const UPLOAD_PIECES_MAX: usize = 8;
+/// Packages pulled from registries at once: they share one disk.
+pub const PULLS_MAX: usize = 4;
 /// Deploys and rollbacks at once, most of them waiting for the node.
 pub const DEPLOYS_MAX: usize = 16;
 /// Packages checked at once: each holds a whole component in memory.

@@ -2,6 +2,7 @@
 //! on it; failures of the platform say less than the log does.
 
 use fermion_api::Problem;
+use fermion_package::RegistryFault;
 use http::StatusCode;
 
 use crate::Error;
@@ -38,6 +39,8 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::Superseded { .. } => (StatusCode::CONFLICT, "SUPERSEDED"),
         Error::ReleaseFailed { problem, .. } => (StatusCode::UNPROCESSABLE_ENTITY, problem.code.as_str()),
         Error::NotYetReady { .. } => (StatusCode::GATEWAY_TIMEOUT, "DEPLOY_TIMEOUT"),
+        Error::PullTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "REGISTRY_TIMEOUT"),
+        Error::SourceMoved { .. } => (StatusCode::CONFLICT, "SOURCE_MOVED"),
         Error::Package(error) => (package_status(error), error.code()),
         Error::AssignmentFull => (StatusCode::INSUFFICIENT_STORAGE, "ASSIGNMENT_FULL"),
         Error::Busy { .. } | Error::Bus(fermion_bus::Error::Busy) => {
@@ -59,7 +62,27 @@ fn package_status(error: &fermion_package::Error) -> StatusCode {
     use fermion_package::Error as Package;
     match error {
         Package::SizeExceeded { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Package::Registry { fault, .. } => registry_status(*fault),
         Package::Io { .. } | Package::KeyInvalid { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+/// The registry is behind us, as seen by the caller: what it does wrong is a bad gateway's.
+fn registry_status(fault: RegistryFault) -> StatusCode {
+    match fault {
+        RegistryFault::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        RegistryFault::Unreachable | RegistryFault::Unavailable | RegistryFault::Answer => {
+            StatusCode::BAD_GATEWAY
+        }
+        RegistryFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        RegistryFault::Unauthorized
+        | RegistryFault::Missing
+        | RegistryFault::Refused
+        | RegistryFault::Realm
+        | RegistryFault::Redirect
+        | RegistryFault::OtherBytes
+        | RegistryFault::OtherVersion
+        | RegistryFault::Credentials => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use crate::manifest::{Capabilities, Manifest, Unsupported};
 use crate::release::Route;
-use crate::{AppName, Digest, NameError, Namespace, PackageName, PackageReference};
+use crate::{AppName, Digest, NameError, Namespace, PackageName, PackageReference, RemoteReference};
 
 /// The file's name, beside `fermion.toml`.
 pub const APP_FILE: &str = "app.yaml";
@@ -36,23 +36,15 @@ pub struct App {
     pub notes: Vec<Unsupported>,
 }
 
-/// A package by version or pinned by digest.
+/// A package by version, pinned by digest, or where it lies in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PackageChoice {
     /// `acme/hello:1.2.3`
     Version(PackageReference),
     /// `acme/hello@sha256:...`
     Digest(PackageName, Digest),
-}
-
-impl PackageChoice {
-    /// The repository name.
-    pub fn name(&self) -> &PackageName {
-        match self {
-            Self::Version(reference) => &reference.name,
-            Self::Digest(name, _) => name,
-        }
-    }
+    /// `registry.example.com/acme/hello:1.2.3`
+    Remote(RemoteReference),
 }
 
 impl FromStr for PackageChoice {
@@ -60,6 +52,13 @@ impl FromStr for PackageChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = |why: &dyn fmt::Display| format!("{why}");
+        if RemoteReference::names_a_registry(text) {
+            let reference: RemoteReference = text.parse().map_err(|why: NameError| refuse(&why))?;
+            if reference.identifier().is_none() {
+                return Err(format!("{text:?} has neither a tag nor a digest"));
+            }
+            return Ok(Self::Remote(reference));
+        }
         if let Some((name, digest)) = text.split_once('@') {
             let name = name.parse().map_err(|why: NameError| refuse(&why))?;
             return Ok(Self::Digest(name, digest.parse().map_err(|why| refuse(&why))?));
@@ -80,6 +79,7 @@ impl fmt::Display for PackageChoice {
         match self {
             Self::Version(reference) => reference.fmt(f),
             Self::Digest(name, digest) => write!(f, "{name}@{digest}"),
+            Self::Remote(reference) => reference.fmt(f),
         }
     }
 }
@@ -116,7 +116,13 @@ impl App {
     /// The app that a package without an `app.yaml` gets: named after the package, in the default namespace, at
     /// `http://NAME.localhost/` and under `/NAME/` of every host.
     pub fn derive(manifest: &Manifest) -> Result<Self, NameError> {
-        let name: AppName = manifest.name.base().replace(['.', '_'], "-").parse()?;
+        Self::called(manifest.name.as_str())
+    }
+
+    /// The same for a package that is known by its repository's name only.
+    pub fn called(repository: &str) -> Result<Self, NameError> {
+        let base = repository.rsplit('/').next().unwrap_or(repository);
+        let name: AppName = base.replace(['.', '_'], "-").parse()?;
         Ok(Self {
             routes: default_routes(&name),
             name,

@@ -12,6 +12,7 @@ pub mod name;
 pub mod origin;
 pub mod record;
 pub mod release;
+pub mod remote;
 pub mod units;
 
 pub use digest::Digest;
@@ -20,3 +21,4 @@ pub use limits::Limits;
 pub use name::{AppName, NameError, Namespace, PackageName, PackageReference};
 pub use record::RequestRecord;
 pub use release::{Release, ReleaseNumber};
+pub use remote::RemoteReference;

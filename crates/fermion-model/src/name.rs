@@ -18,6 +18,17 @@ pub struct NameError {
     reason: &'static str,
 }
 
+impl NameError {
+    /// Refuses `text` as a `kind`; only its beginning is repeated.
+    pub(crate) fn new(kind: &'static str, text: &str, reason: &'static str) -> Self {
+        Self {
+            kind,
+            text: text.chars().take(80).collect(),
+            reason,
+        }
+    }
+}
+
 fn check_label(kind: &'static str, text: &str) -> Result<(), NameError> {
     let refuse = |reason| {
         Err(NameError {

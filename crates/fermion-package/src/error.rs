@@ -126,6 +126,14 @@ pub enum Error {
         "NAME_INVALID: tag {0:?} must be 1 to 128 letters, digits, '_', '.', '-' and begin with none of the last two"
     )]
     TagInvalid(String),
+    /// A place in a registry that names no package.
+    #[error(
+        "NAME_INVALID: reference {reference:?} has neither a tag nor a digest; write NAME:TAG or NAME@sha256:..."
+    )]
+    ReferenceIncomplete {
+        /// As it was written.
+        reference: String,
+    },
     /// The component wants what nobody grants.
     #[error("the component imports {interface}: {why}")]
     PolicyDenied {
@@ -185,6 +193,18 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A registry, or what is needed to speak to it, did not do its part.
+    #[error("cannot {doing} at {registry}: {why}")]
+    Registry {
+        /// What kind of failure.
+        fault: RegistryFault,
+        /// `registry.example.com:5000`.
+        registry: String,
+        /// The operation and its object, in words.
+        doing: String,
+        /// What happened, and what to do.
+        why: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {operation} {path}: {source}")]
     Io {
@@ -196,6 +216,63 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// How dealing with a registry failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryFault {
+    /// No connection, or one that broke, as often as it was tried.
+    Unreachable,
+    /// Too slow.
+    Timeout,
+    /// It says itself that it cannot at the moment.
+    Unavailable,
+    /// It wants other credentials.
+    Unauthorized,
+    /// It does not have it.
+    Missing,
+    /// It says no.
+    Refused,
+    /// Its answer is none that the distribution specification knows.
+    Answer,
+    /// It sends credentials to a host that nobody listed.
+    Realm,
+    /// It sends us to where we do not go.
+    Redirect,
+    /// It sent other bytes than their address says.
+    OtherBytes,
+    /// It sent, or announced, more than there may be.
+    TooLarge,
+    /// Its tag is a version, and the package is of another one.
+    OtherVersion,
+    /// The credentials for it cannot be read.
+    Credentials,
+}
+
+impl RegistryFault {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "REGISTRY_UNREACHABLE",
+            Self::Timeout => "REGISTRY_TIMEOUT",
+            Self::Unavailable => "REGISTRY_UNAVAILABLE",
+            Self::Unauthorized => "REGISTRY_UNAUTHORIZED",
+            Self::Missing => "REMOTE_MISSING",
+            Self::Refused => "REGISTRY_REFUSED",
+            Self::Answer => "REGISTRY_ANSWER_INVALID",
+            Self::Realm => "TOKEN_REALM_REFUSED",
+            Self::Redirect => "REDIRECT_REFUSED",
+            Self::OtherBytes => "DIGEST_MISMATCH",
+            Self::TooLarge => "SIZE_EXCEEDED",
+            Self::OtherVersion => "VERSION_MISMATCH",
+            Self::Credentials => "CREDENTIALS_UNUSABLE",
+        }
+    }
+
+    /// True if the same step may go well a moment later.
+    pub(crate) const fn passes(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Timeout | Self::Unavailable)
+    }
 }
 
 impl Error {
@@ -215,7 +292,7 @@ impl Error {
             Self::UnsupportedLayout { .. } => "UNSUPPORTED_LAYOUT",
             Self::ImportsMismatch { .. } => "IMPORTS_MISMATCH",
             Self::SizeExceeded { .. } => "SIZE_EXCEEDED",
-            Self::NameInvalid(_) | Self::TagInvalid(_) => "NAME_INVALID",
+            Self::NameInvalid(_) | Self::TagInvalid(_) | Self::ReferenceIncomplete { .. } => "NAME_INVALID",
             Self::PolicyDenied { .. } => "POLICY_DENIED",
             Self::ComponentInvalid(_) => "COMPONENT_INVALID",
             Self::BlobMissing(_) => "BLOB_MISSING",
@@ -225,6 +302,7 @@ impl Error {
             Self::BuildFailed { .. } => "BUILD_FAILED",
             Self::ComponentMissing { .. } => "COMPONENT_MISSING",
             Self::SbomInvalid { .. } => "SBOM_INVALID",
+            Self::Registry { fault, .. } => fault.code(),
             Self::Io { .. } => "STORE_IO",
         }
     }

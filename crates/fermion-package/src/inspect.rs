@@ -1,8 +1,8 @@
 //! What is in a package, for people and scripts. Shows unsigned and refused packages too, and then says why they are
 //! refused; it hands out no component.
 
-use fermion_model::Digest;
 use fermion_model::units::{format_bytes, format_duration};
+use fermion_model::{Digest, PackageName};
 use serde::Serialize;
 
 use crate::facts::Section;
@@ -50,6 +50,11 @@ pub struct Inspection {
     pub signers: Vec<Signer>,
     /// Why it would be refused.
     pub refusal: Option<Refusal>,
+}
+
+/// What the package `digest` is called. Nothing but its documents is looked at.
+pub fn name(store: &Store, digest: &Digest) -> Result<PackageName> {
+    Ok(load::documents(store, digest)?.config.contract.name)
 }
 
 /// Capabilities as texts.

@@ -1,6 +1,7 @@
 //! Packages: made, signed, stored, verified. The only crate that knows the OCI artifact layout, signatures and the
 //! content-addressed store on disk. Refuses to hand out anything of a package before all of it has been verified, and
-//! knows no network and no wasm engine. Everything here blocks: callers on a reactor use a blocking thread.
+//! knows no wasm engine. Everything here blocks, so callers on a reactor use a blocking thread; only `remote`, the client
+//! of registries, is asynchronous.
 
 pub mod attest;
 pub mod build;
@@ -17,6 +18,7 @@ pub mod load;
 pub mod pack;
 pub mod prepare;
 mod referrers;
+pub mod remote;
 pub mod sbom;
 mod sections;
 pub mod sign;
@@ -29,7 +31,7 @@ mod when;
 
 pub use attest::{Attestations, attest, attestations};
 pub use build::{Cancel, Environment, build};
-pub use error::{Error, Result};
+pub use error::{Error, RegistryFault, Result};
 pub use facts::{Facts, Handler, Target, facts};
 pub use inspect::{Inspection, inspect};
 pub use keys::{KeyFolder, PrivateKey, PublicKey};

@@ -81,5 +81,48 @@ pub const BUILD_SEARCH_ENTRIES_MAX: usize = 20_000;
 /// Component files that are named, at most, when the right one is missing.
 pub const BUILD_FOUND_MAX: usize = 10;
 
+/// Referring artifacts of one package that are carried between registries.
+pub const REFERRERS_MAX: usize = SIGNATURES_MAX;
+/// Bytes of everything that is attached to one package, together.
+pub const ATTACHMENTS_BYTES_MAX: u64 = 64 * MIB;
+/// Pages of one list of referrers that are followed.
+pub const REFERRER_PAGES_MAX: usize = 8;
+/// Blobs on their way at once: enough to hide a registry's latency, few enough to be a polite guest.
+pub const TRANSFERS_MAX: usize = 4;
+/// Pieces of a blob between the connection and the disk, a few tens of KiB each.
+pub const TRANSFER_PIECES_MAX: usize = 8;
+/// Redirects that one download follows: registries hand blobs to a storage, which may have another name.
+pub const REDIRECTS_MAX: usize = 5;
+/// Times that one step is tried again.
+pub const RETRIES_MAX: u32 = 4;
+/// The first pause before trying again; each further one is twice as long.
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The longest pause, also where the registry asks for a longer one.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a registry's error answer that are read.
+pub const REFUSAL_BYTES_MAX: u64 = 16 * KIB;
+/// Bytes of a token service's answer.
+pub const TOKEN_ANSWER_BYTES_MAX: u64 = 64 * KIB;
+/// Bytes of one token.
+pub const TOKEN_BYTES_MAX: usize = 32 * 1024;
+/// The largest docker config, in bytes.
+pub const DOCKER_CONFIG_BYTES_MAX: u64 = MIB;
+/// Bytes that a credential helper may answer.
+pub const CREDENTIAL_ANSWER_BYTES_MAX: u64 = 64 * KIB;
+/// How long a credential helper may take: it may ask a remote service.
+pub const CREDENTIAL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a registry may take to accept a connection, TLS included.
+pub const REMOTE_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a registry may say nothing while something is expected of it.
+pub const REMOTE_IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long one exchange may take beside the time that its bytes need.
+pub const REMOTE_EXCHANGE_MAX: Duration = Duration::from_secs(60);
+/// The slowest transfer that is waited for, in bytes a second.
+pub const REMOTE_RATE_MIN: u64 = 64 * KIB;
+/// Bytes from which an upload is sent in a request of its own, so that it can be continued.
+pub const UPLOAD_WHOLE_BYTES_MAX: u64 = MIB;
+
+const _: () =
+    assert!(ATTACHED_BYTES_MAX <= ATTACHMENTS_BYTES_MAX && TOKEN_BYTES_MAX as u64 <= TOKEN_ANSWER_BYTES_MAX);
 const _: () = assert!(CONFIG_BYTES_MAX < MANIFEST_BYTES_MAX && MANIFEST_BYTES_MAX < WASM_BYTES_MAX);
 const _: () = assert!(BUILD_LINE_BYTES_MAX > 0 && BUILD_LINES_KEPT < BUILD_LINES_QUEUE);

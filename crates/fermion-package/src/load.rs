@@ -114,7 +114,7 @@ pub(crate) fn component(store: &Store, layer: &Descriptor, config: &Config) -> R
 }
 
 /// The config and the one layer of a package's manifest.
-fn layout(bytes: &[u8]) -> Result<(Descriptor, Descriptor)> {
+pub(crate) fn layout(bytes: &[u8]) -> Result<(Descriptor, Descriptor)> {
     let refuse = |why: String| Error::layout("the manifest", why);
     let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(|why| refuse(why.to_string()))?;
     if manifest.media_type != MANIFEST_TYPE || manifest.schema_version != 2 {

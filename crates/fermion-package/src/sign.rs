@@ -19,7 +19,7 @@ pub(crate) const SIMPLE_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 pub(crate) const SIMPLE_KIND: &str = "cosign container image signature";
 /// The only predicate that makes a statement a signature.
 pub(crate) const PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
-const IMAGE_CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const IMAGE_CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 /// The zero of Go's clock, as cosign writes it: time does not enter the digest.
 const CREATED: &str = "0001-01-01T00:00:00Z";
 
@@ -67,15 +67,19 @@ fn simple_manifest(store: &Store, name: &PackageName, digest: &Digest, layer: De
     layers.sort_by(|a, b| (a.digest, &a.annotations).cmp(&(b.digest, &b.annotations)));
     layers.dedup();
     check_count(layers.len())?;
+    let config = put_blob(store, name, IMAGE_CONFIG_TYPE, &simple_config(&layers))?;
+    Ok(put_manifest(store, name, MANIFEST_TYPE, &ImageManifest::new(config, layers))?.digest)
+}
+
+/// The config that cosign writes beside these layers.
+pub(crate) fn simple_config(layers: &[Descriptor]) -> Vec<u8> {
     let contents: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
-    let config = canonical::json(&json!({
+    canonical::json(&json!({
         "architecture": "",
         "config": {},
         "created": CREATED,
         "history": contents.iter().map(|_| json!({ "created": CREATED })).collect::<Vec<_>>(),
         "os": "",
         "rootfs": { "diff_ids": contents, "type": "layers" },
-    }));
-    let config = put_blob(store, name, IMAGE_CONFIG_TYPE, &config)?;
-    Ok(put_manifest(store, name, MANIFEST_TYPE, &ImageManifest::new(config, layers))?.digest)
+    }))
 }

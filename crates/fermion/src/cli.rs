@@ -1,5 +1,6 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
+mod registries;
 mod trust;
 
 use std::net::SocketAddr;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fermion_model::release::ReleaseNumber;
+use fermion_model::remote::Registry;
 use fermion_model::units;
 use fermion_runtime::{CompileLimits, CompilerConfig};
 
+pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
 pub(crate) use trust::{
     ApplyTo, ChannelAction, ChannelArgs, ChannelPublish, KeyAction, KeyArgs, KeyImport, KeyNew, KeyRevoke,
     KeyRotate, SignArgs, TrustAction, TrustAdd, TrustArgs,
@@ -56,6 +59,12 @@ pub(crate) enum Command {
     Trust(Box<TrustArgs>),
     /// Say which package a name stands for at the moment.
     Channel(ChannelArgs),
+    /// Bring a package with its signatures from the local store to a registry.
+    Push(PushArgs),
+    /// Bring a package with its signatures from a registry into the local store, and verify it.
+    Pull(PullArgs),
+    /// Copy a package with its signatures from one registry to another, byte for byte.
+    Copy(CopyArgs),
     /// Build, pack and sign a project and make it the running platform's new release.
     Deploy(DeployArgs),
     /// Show what runs where.
@@ -156,6 +165,11 @@ pub(crate) struct UpArgs {
     pub(crate) admin: SocketAddr,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    /// Speak plain HTTP to this registry when a package is pulled from it; this machine's need no word. May be repeated.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registry: Vec<Registry>,
+    #[command(flatten)]
+    pub(crate) registries: RegistryArgs,
     /// Rebuild and swap when a project's files change.
     #[arg(long)]
     pub(crate) watch: bool,
@@ -281,6 +295,10 @@ pub(crate) struct DeployArgs {
     /// The project's folder.
     #[arg(default_value = ".")]
     pub(crate) folder: PathBuf,
+    /// Build nothing: the platform pulls this package, such as registry.example.com/acme/hello:1.2.3, itself. Routes and
+    /// config are those of the folder's app.yaml, if there is one.
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) from: Option<String>,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }

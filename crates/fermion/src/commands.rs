@@ -3,11 +3,15 @@
 mod admin;
 mod apps;
 mod channel;
+mod copy;
 mod inspect;
 mod key;
 mod new;
 mod package;
+mod pull;
+mod push;
 mod sign;
+pub(crate) mod transfer;
 mod trust;
 mod up;
 mod watch;
@@ -33,6 +37,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Key(arguments) => key::run(*arguments, json).await,
         Command::Trust(arguments) => trust::run(*arguments, json).await,
         Command::Channel(arguments) => channel::run(&arguments, json),
+        Command::Push(arguments) => push::run(&arguments, json).await,
+        Command::Pull(arguments) => pull::run(&arguments, json).await,
+        Command::Copy(arguments) => copy::run(&arguments, json).await,
         Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,

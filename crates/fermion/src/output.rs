@@ -139,6 +139,9 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         }
         return Some(fermion_control::problem(error).code);
     }
+    if cause.is::<fermion_model::NameError>() {
+        return Some("NAME_INVALID".to_owned());
+    }
     if cause.is::<fermion_model::document::DocumentError>() {
         return Some("DOCUMENT_INVALID".to_owned());
     }

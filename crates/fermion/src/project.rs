@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
-use fermion_model::app::{APP_FILE, App};
+use fermion_model::RemoteReference;
+use fermion_model::app::{APP_FILE, App, PackageChoice};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest};
 use fermion_package::{Cancel, Environment, Packed, Prepared, PrivateKey, Store, build, prepare, publish};
 
@@ -34,11 +35,9 @@ impl Project {
             )
         })?;
         let manifest = Manifest::parse(&text, &file.display().to_string())?;
-        let app_file = folder.join(APP_FILE);
-        let app = match std::fs::read_to_string(&app_file) {
-            Ok(text) => App::parse(&text, &app_file.display().to_string())?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => App::derive(&manifest)?,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", app_file.display())),
+        let app = match app_of(folder)? {
+            Some(app) => app,
+            None => App::derive(&manifest)?,
         };
         Ok(Self {
             folder: folder.to_owned(),
@@ -114,12 +113,39 @@ impl Project {
     /// What to ask of the control plane for a package of this project.
     pub(crate) fn request(&self, packed: &Packed) -> DeployRequest {
         DeployRequest {
-            digest: packed.digest,
-            refs: None,
-            routes: self.app.routes.iter().cloned().map(Into::into).collect(),
-            config: self.app.config.clone(),
-            expected: None,
+            digest: Some(packed.digest),
+            ..request(&self.app, None)
         }
+    }
+}
+
+/// What to ask of the control plane for an app whose package lies in a registry, or is named otherwise.
+pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequest {
+    DeployRequest {
+        digest: None,
+        source: source.map(ToString::to_string),
+        refs: None,
+        routes: app.routes.iter().cloned().map(Into::into).collect(),
+        config: app.config.clone(),
+        expected: None,
+    }
+}
+
+/// The app of a folder's `app.yaml`; none if there is no such file.
+pub(crate) fn app_of(folder: &Path) -> Result<Option<App>> {
+    let file = folder.join(APP_FILE);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(App::parse(&text, &file.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Where an app says that its package lies, if that is a registry.
+pub(crate) fn source_of(app: &App) -> Option<&RemoteReference> {
+    match &app.package {
+        Some(PackageChoice::Remote(reference)) => Some(reference),
+        _ => None,
     }
 }
 

@@ -12,12 +12,14 @@ use fermion_node::{Node, Preparer, Routes};
 use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
 use fermion_package::keys::PrivateKey;
+use fermion_package::remote::Client;
 use fermion_package::store::Store;
 use fermion_runtime::{Compiler, Engines};
 use fermion_telemetry::{Clock as _, Echo, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
+use crate::commands::transfer;
 use crate::data::DataDirectory;
 use crate::sink::{Sink, WallClock};
 
@@ -68,7 +70,17 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         let logs = logs.clone();
         move || logs.lost()
     });
-    let control = control(arguments.admin, &data, &bus, &store, &logs, &sink, &trust)?;
+    let registries = transfer::platform_client(&arguments.registries, arguments.insecure_registry.clone())?;
+    let control = control(
+        arguments.admin,
+        &data,
+        &bus,
+        &store,
+        registries,
+        &logs,
+        &sink,
+        &trust,
+    )?;
     let admin = control.bind().await?;
     let engines = Arc::new(Engines::new()?);
     let allocation = engines.allocation();
@@ -130,6 +142,7 @@ fn control(
     data: &DataDirectory,
     bus: &Bus,
     store: &Store,
+    registries: Client,
     logs: &LogHub,
     sink: &Sink,
     trust: &Arc<TrustKeeper>,
@@ -146,6 +159,7 @@ fn control(
             clock.clone(),
         ),
         trust: trust.clone(),
+        registries,
         logs: logs.clone(),
         metrics: Arc::new(move || telemetry.render()),
         clock,

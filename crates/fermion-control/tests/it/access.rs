@@ -118,6 +118,7 @@ async fn only_loopback_is_listened_on() {
     let parts = |listen: &str| fermion_control::ControlParts {
         bus: platform.bus.clone(),
         store: platform.store.clone(),
+        registries: crate::platform::registries(),
         verifier: Arc::new(|digest| Err(fermion_package::Error::BlobMissing(*digest))),
         trust: crate::platform::trust(platform.folder.path()),
         logs: platform.logs.clone(),

@@ -45,7 +45,8 @@ async fn road(signer: &str, trusted: &str) -> Road {
         tags: tags.collect(),
     };
     let request = DeployRequest {
-        digest: packed.digest,
+        digest: Some(packed.digest),
+        source: None,
         refs: Some(refs),
         ..request(0, "/hello/*")
     };

@@ -64,6 +64,7 @@ impl Platform {
             store: store.clone(),
             verifier: verifier(&store),
             trust: trust(folder.path()),
+            registries: registries(),
             logs: logs.clone(),
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
@@ -219,6 +220,11 @@ pub(crate) fn package(number: u8) -> Digest {
     Digest::from_bytes([number; 32])
 }
 
+/// A client that reaches no registry but those of this machine.
+pub(crate) fn registries() -> fermion_package::remote::Client {
+    fermion_package::remote::Client::new(Default::default()).unwrap()
+}
+
 pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
     let route = Route {
         host: None,
@@ -227,7 +233,8 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         strip_prefix: false,
     };
     DeployRequest {
-        digest: package(number),
+        digest: Some(package(number)),
+        source: None,
         refs: None,
         routes: vec![route],
         config: Default::default(),

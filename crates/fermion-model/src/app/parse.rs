@@ -79,7 +79,7 @@ impl App {
     }
 
     fn read_spec(&mut self, spec: &mut Section<'_>, file: &str) -> Result<(), DocumentError> {
-        let next = "write a package such as acme/hello:1.2.3 or acme/hello@sha256:...";
+        let next = "write a package such as acme/hello:1.2.3, acme/hello@sha256:... or registry.example.com/acme/hello:1.2.3";
         self.package = spec.parsed("package", next)?.map(|placed| placed.value);
         if let Some(entry) = spec.take("routes") {
             self.routes = routes(spec, entry.node, file)?;

@@ -78,9 +78,14 @@ pub(crate) struct World {
 }
 
 pub(crate) fn world() -> World {
+    world_with("hello")
+}
+
+/// The same with other data in the component.
+pub(crate) fn world_with(data: &str) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("store")).unwrap();
-    let wasm = component(&["wasi:io/streams@0.2.3", "wasi:cli/stdout@0.2.3"], "hello");
+    let wasm = component(&["wasi:io/streams@0.2.3", "wasi:cli/stdout@0.2.3"], data);
     let packed = publish(&manifest("acme/hello"), &wasm, &store, &key(1)).unwrap();
     World {
         _folder: folder,

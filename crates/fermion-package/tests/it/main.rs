@@ -6,4 +6,5 @@ mod fixtures;
 mod format;
 mod handling;
 mod refusals;
+mod remote;
 mod signatures;

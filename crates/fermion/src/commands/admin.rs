@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
+use fermion_model::RemoteReference;
+use fermion_model::app::App;
 use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
 use fermion_package::transfer;
@@ -16,7 +18,7 @@ use crate::cli::{AdminArgs, AppArgs, DeployArgs, LogsArgs, RollbackArgs};
 use crate::commands::apps;
 use crate::data::DataDirectory;
 use crate::output;
-use crate::project::Project;
+use crate::project::{self, Project};
 
 fn client(arguments: &AdminArgs) -> Result<Client> {
     let token_file = arguments.token_file.as_deref();
@@ -35,8 +37,42 @@ pub(crate) fn client_at(address: SocketAddr, token_file: Option<&Path>, data: &P
     Ok(Client::new(&address.to_string(), token.trim())?)
 }
 
-/// Builds, packs and signs here; uploads what is missing; makes the new release.
+/// Makes the new release: of a package that the platform pulls itself, or of the folder's own.
 pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
+    let app = project::app_of(&arguments.folder)?;
+    let named = app.as_ref().and_then(|app| project::source_of(app).cloned());
+    let source = match &arguments.from {
+        Some(text) => Some(text.parse::<RemoteReference>()?),
+        None => named,
+    };
+    match source {
+        Some(source) => deploy_from(&source, app, &arguments.admin, json).await,
+        None => deploy_folder(arguments, json).await,
+    }
+}
+
+/// Has the platform pull the package.
+async fn deploy_from(
+    source: &RemoteReference,
+    app: Option<App>,
+    admin: &AdminArgs,
+    json: bool,
+) -> Result<()> {
+    let app = match app {
+        Some(app) => app,
+        None => App::called(source.repository())?,
+    };
+    if !json {
+        output::note(format!("{}: the platform pulls {source}", app.name));
+    }
+    let request = project::request(&app, Some(source));
+    let result = client(admin)?.deploy(&app.namespace, &app.name, &request).await?;
+    show(&result, app.name.as_str(), json);
+    Ok(())
+}
+
+/// Builds, packs and signs here; uploads what is missing.
+async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
     let project = Project::open(&arguments.folder)?;
     project.say_notes();
     let client = client(&arguments.admin)?;

@@ -1,6 +1,7 @@
 //! `fermion up`: the platform in one process, and the conversation with the person who started it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use fermion_api::{AppView, DeployResult, Step};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::UpArgs;
 use crate::commands::{apps, watch};
 use crate::output;
-use crate::project::Project;
+use crate::project::{self, Project};
 use crate::signals::Signals;
 use crate::wiring::{self, Front, LOCAL_NODE};
 
@@ -69,11 +70,19 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
     let project = Project::open(folder)?;
     project.say_notes();
     let name = project.app.name.clone();
-    let prepared = project.build(None).await?;
-    let built = begun.elapsed();
-    let packed = project.publish(prepared, &front.store, &front.key).await?;
-    let published = begun.elapsed() - built;
-    let request = project.request(&packed);
+    let (request, built, published) = match project::source_of(&project.app) {
+        Some(source) => (
+            project::request(&project.app, Some(source)),
+            begun.elapsed(),
+            Duration::ZERO,
+        ),
+        None => {
+            let prepared = project.build(None).await?;
+            let built = begun.elapsed();
+            let packed = project.publish(prepared, &front.store, &front.key).await?;
+            (project.request(&packed), built, begun.elapsed() - built)
+        }
+    };
     let result = front
         .control
         .deploy(&project.app.namespace, &name, request, "up")
