@@ -46,8 +46,12 @@ pub struct AssignedApp {
 pub struct NodeStatus {
     /// Format of this document.
     pub schema: u32,
-    /// The assignment that the node has dealt with.
+    /// The assignment that is in force on the node. An app whose wanted release neither serves nor has a problem is
+    /// still being made ready.
     pub generation: u64,
+    /// The serial of the trust root by which everything that serves was judged last.
+    #[serde(default)]
+    pub trust_epoch: u64,
     /// By `namespace/app`.
     pub apps: BTreeMap<String, AppStatus>,
 }
@@ -57,6 +61,7 @@ impl Default for NodeStatus {
         Self {
             schema: ASSIGNMENT_SCHEMA,
             generation: 0,
+            trust_epoch: 0,
             apps: BTreeMap::new(),
         }
     }
@@ -75,6 +80,13 @@ pub struct AppStatus {
     pub problem: Option<Problem>,
     /// What making `wanted` ready took, in order.
     pub steps: Vec<Step>,
+}
+
+impl AppStatus {
+    /// True if the node is still making the wanted release ready.
+    pub fn is_pending(&self) -> bool {
+        self.serving != Some(self.wanted) && self.problem.is_none()
+    }
 }
 
 /// A refusal with its stable code.

@@ -1,7 +1,9 @@
 //! Makes this machine match its assignment: loads, verifies, compiles, warms and routes releases, and says what it
 //! did. Implements the gateway's `Dispatch` over the runtime. Refuses to do: deciding what should run.
 
+mod app;
 mod error;
+mod judge;
 mod limits;
 mod prepare;
 mod reconcile;

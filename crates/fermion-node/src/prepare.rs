@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use fermion_model::Release;
 use fermion_model::assignment::Step;
 use fermion_model::record::Served;
+use fermion_model::{Digest, Release};
 use fermion_package::load::{self, VerifiedPackage};
 use fermion_package::store::Store;
 use fermion_package::{Trust, When};
 use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Program};
-use fermion_telemetry::{Clock, LogHub};
+use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry};
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -32,6 +32,16 @@ pub struct Preparer {
     pub compiler: Compiler,
     /// Where guest output goes.
     pub logs: LogHub,
+    /// What is counted.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// A release that can serve.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) target: Arc<Target>,
+    /// The trusted keys that had signed it when it was loaded.
+    pub(crate) signers: Vec<Digest>,
 }
 
 /// Times the steps of one preparation.
@@ -69,7 +79,7 @@ impl Steps {
 
 impl Preparer {
     /// Makes a release ready to serve. The steps taken are given also when one of them fails.
-    pub async fn prepare(&self, release: &Release) -> (Result<Target, Error>, Vec<Step>) {
+    pub(crate) async fn prepare(&self, release: &Release) -> (Result<Ready, Error>, Vec<Step>) {
         let mut steps = Steps::begin();
         let made = self.make(release, &mut steps).await;
         (made, steps.done)
@@ -81,7 +91,7 @@ impl Preparer {
         When::admitted(admitted, self.clock.now())
     }
 
-    async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Target, Error> {
+    async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Ready, Error> {
         let (store, digest) = (self.store.clone(), release.digest);
         let (trust, when) = (self.trust.borrow().clone(), self.when(release));
         let mut package =
@@ -90,7 +100,17 @@ impl Preparer {
         let compiled = self
             .compiler
             .compile(std::mem::take(&mut package.wasm), &package.wasm_digest)
-            .await?;
+            .await;
+        self.telemetry.doors().compiled(match &compiled {
+            Ok(compiled) if compiled.cached => Compilation::Cached,
+            Ok(_) => Compilation::Made,
+            Err(error) if error.code() == "COMPILE_LIMIT" => Compilation::Limit,
+            Err(_) => Compilation::Failed,
+        });
+        let compiled = compiled?;
+        if let Some(refused) = &compiled.refused {
+            self.telemetry.doors().refused(Door::Native, refused.code());
+        }
         steps.end(if compiled.cached {
             "compile (cached)"
         } else {
@@ -108,7 +128,54 @@ impl Preparer {
             app: release.app.to_string(),
             release: release.number.0,
         });
-        Ok(Target::new(served, program, self.logs.clone()))
+        Ok(Ready {
+            target: Arc::new(Target::new(served, program, self.logs.clone())),
+            signers: package.verified.ids(),
+        })
+    }
+
+    /// The door before a release is routed. It was verified whole when it was loaded, which may be minutes ago: what
+    /// can have changed since is who is trusted, and whether the package is still kept here. Cheap: no file is read.
+    /// What is refused here, or was before, is counted.
+    pub(crate) fn admit(&self, release: &Release, made: Result<Ready, Error>) -> Result<Ready, Error> {
+        let count = |door, error: &Error| {
+            if matches!(error, Error::Package(_)) {
+                self.telemetry.doors().refused(door, error.code());
+            }
+        };
+        let ready = made.inspect_err(|error| count(Door::Load, error))?;
+        let is_kept = if self.store.has(&release.digest) {
+            Ok(())
+        } else {
+            Err(fermion_package::Error::BlobMissing(release.digest))
+        };
+        is_kept
+            .and_then(|()| self.still(release, &ready.signers))
+            .map_err(Error::from)
+            .inspect_err(|error| count(Door::Activation, error))?;
+        Ok(ready)
+    }
+
+    fn still(&self, release: &Release, signers: &[Digest]) -> Result<(), fermion_package::Error> {
+        let trust = self.trust.borrow();
+        trust
+            .still(signers, &release.package, &release.digest, self.when(release))
+            .map(drop)
+    }
+
+    /// Whether a release that serves may go on. From memory as a rule; only if the keys that were found when it was
+    /// loaded do not suffice any more, its signatures are read again, since others may have been added.
+    pub(crate) async fn recheck(&self, release: &Release, signers: &[Digest]) -> Result<(), Error> {
+        let Err(refusal) = self.still(release, signers) else {
+            return Ok(());
+        };
+        let (store, name, digest) = (self.store.clone(), release.package.clone(), release.digest);
+        let (trust, when) = (self.trust.borrow().clone(), self.when(release));
+        let read = move || fermion_package::verify(&store, &name, &digest, &trust, when);
+        match tokio::task::spawn_blocking(read).await? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(refusal.into()),
+        }
     }
 }
 

@@ -1,41 +1,72 @@
 //! One release that is ready to serve: what a route points at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
 use fermion_gateway::{
     Admission, CpuMeter, Dispatch, Dispatched, Permit, RequestBody, RouteTable, TraceContext,
 };
-use fermion_model::Limits;
-use fermion_model::fault::Failure;
+use fermion_model::fault::{Failure, Fault};
 use fermion_model::record::Served;
+use fermion_model::{Limits, Release};
 use fermion_runtime::{Call, GuestBody, GuestOutput, Program, Stream};
 use fermion_telemetry::{GuestLog, LogHub};
 
 /// The table that the gateway reads at every request and the node swaps.
 pub type Routes = Arc<ArcSwap<RouteTable<Target>>>;
 
-/// One release with its program, its permits and its logs.
+/// One release with its permits, and what runs behind them.
 #[derive(Debug)]
 pub struct Target {
     served: Arc<Served>,
-    program: Program,
     admission: Admission,
+    limits: Limits,
+    /// None for a release that may not run: its route stays and says so.
+    work: Option<Work>,
+    is_stopped: AtomicBool,
+}
+
+/// What handles requests.
+#[derive(Debug)]
+struct Work {
+    program: Program,
     logs: LogHub,
 }
 
 impl Target {
     /// Puts a program behind a queue of the default length.
     pub fn new(served: Arc<Served>, program: Program, logs: LogHub) -> Self {
-        let concurrency = program.limits().concurrency;
-        let admission = Admission::new(concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT);
+        let limits = program.limits().clone();
+        Self::of(served, limits, Some(Work { program, logs }))
+    }
+
+    /// Answers every request of a release with `NOT_READY`.
+    pub(crate) fn stopped(release: &Release) -> Self {
+        let served = Served {
+            namespace: release.namespace.to_string(),
+            app: release.app.to_string(),
+            release: release.number.0,
+        };
+        Self::of(Arc::new(served), Limits::default(), None)
+    }
+
+    fn of(served: Arc<Served>, limits: Limits, work: Option<Work>) -> Self {
+        let admission = Admission::new(limits.concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT);
         Self {
             served,
-            program,
             admission,
-            logs,
+            limits,
+            work,
+            is_stopped: AtomicBool::new(false),
         }
+    }
+
+    /// From now on no request begins here, also none that has been routed already. Those that run go on until they
+    /// are done or their wall time is over.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
     }
 
     /// The permits and the queue, for gauges.
@@ -56,7 +87,7 @@ impl Dispatch for Target {
     }
 
     fn limits(&self) -> &Limits {
-        self.program.limits()
+        &self.limits
     }
 
     async fn dispatch(
@@ -65,9 +96,19 @@ impl Dispatch for Target {
         permit: Permit,
         trace: TraceContext,
     ) -> Result<Dispatched<GuestBody>, Failure> {
-        let output = Arc::new(Lines(self.logs.guest(&self.served, trace.trace_id)));
+        let work = self
+            .work
+            .as_ref()
+            .filter(|_| !self.is_stopped.load(Ordering::Acquire));
+        let Some(work) = work else {
+            return Err(Failure::new(
+                Fault::NotReady,
+                "the release may not run any more, and no other is ready",
+            ));
+        };
+        let output = Arc::new(Lines(work.logs.guest(&self.served, trace.trace_id)));
         let traceparent = request.headers().get("traceparent").cloned();
-        let reply = self
+        let reply = work
             .program
             .handle(
                 request,

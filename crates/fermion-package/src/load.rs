@@ -89,6 +89,15 @@ pub fn identity(store: &Store, digest: &Digest) -> Result<(PackageName, semver::
     Ok((contract.name, contract.version))
 }
 
+/// The component of a package, by its manifest: for whoever keeps what was made of it. Nothing else is verified.
+///
+/// # Errors
+/// As for the manifest in [`load`].
+pub fn component_digest(store: &Store, digest: &Digest) -> Result<Digest> {
+    let bytes = store.read_part("the manifest", digest, MANIFEST_BYTES_MAX)?;
+    Ok(layout(&bytes)?.1.digest)
+}
+
 /// Reads manifest and config.
 pub(crate) fn documents(store: &Store, digest: &Digest) -> Result<Documents> {
     let bytes = store.read_part("the manifest", digest, MANIFEST_BYTES_MAX)?;

@@ -7,6 +7,7 @@ use fermion_model::{Fault, ReleaseNumber};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 
+use crate::doors::Doors;
 use crate::histogram::seconds;
 use crate::metrics::{BuildInfo, Releases};
 use crate::process;
@@ -17,6 +18,7 @@ use crate::release_metrics::{BLAMES, CLASSES, PHASES, ReleaseMetrics, Totals};
 #[derive(Debug)]
 pub(crate) struct Exposition {
     releases: Arc<Releases>,
+    doors: Arc<Doors>,
     version: String,
     commit: String,
 }
@@ -68,9 +70,10 @@ fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: 
 }
 
 impl Exposition {
-    pub(crate) fn new(releases: Arc<Releases>, build: BuildInfo<'_>) -> Self {
+    pub(crate) fn new(releases: Arc<Releases>, doors: Arc<Doors>, build: BuildInfo<'_>) -> Self {
         Self {
             releases,
+            doors,
             version: build.version.to_owned(),
             commit: build.commit.to_owned(),
         }
@@ -165,6 +168,35 @@ impl Exposition {
         Ok(())
     }
 
+    fn doors(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = begin(encoder, &reference::REFUSALS)?;
+        for ((door, code), count) in self.doors.refusals() {
+            counter(&mut family, &[("door", door.as_str()), ("code", code)], count)?;
+        }
+        let mut family = begin(encoder, &reference::COMPILATIONS)?;
+        for (outcome, count) in self.doors.compilations() {
+            counter(&mut family, &[("outcome", outcome.as_str())], count)?;
+        }
+        let mut family = begin(encoder, &reference::TRUST_EPOCH)?;
+        family
+            .encode_family(&[("root", "packages")])?
+            .encode_gauge(&self.doors.epoch())?;
+        let readings = self.doors.cache_readings();
+        let mut family = begin(encoder, &reference::CACHE_BYTES)?;
+        for (cache, reading) in &readings {
+            family
+                .encode_family(&[("cache", *cache)])?
+                .encode_gauge(&reading.bytes)?;
+        }
+        let mut family = begin(encoder, &reference::QUARANTINED_FILES)?;
+        for (cache, reading) in &readings {
+            family
+                .encode_family(&[("cache", *cache)])?
+                .encode_gauge(&reading.quarantined)?;
+        }
+        Ok(())
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = begin(encoder, &reference::UNROUTED_REQUESTS)?;
         for (code, count) in self.releases.unrouted().filter(|(_, count)| *count > 0) {
@@ -192,6 +224,7 @@ impl Collector for Exposition {
         Self::durations(&mut encoder, &rows)?;
         Self::faults(&mut encoder, &rows)?;
         Self::per_release(&mut encoder, &rows)?;
+        self.doors(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

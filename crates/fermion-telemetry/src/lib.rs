@@ -4,6 +4,7 @@
 
 mod access_log;
 mod clock;
+mod doors;
 mod error;
 mod exposition;
 mod guest_log;
@@ -19,6 +20,7 @@ mod timestamp;
 
 pub use access_log::AccessLog;
 pub use clock::Clock;
+pub use doors::{CacheReading, Compilation, Door, Doors};
 pub use error::Error;
 pub use guest_log::GuestLog;
 pub use line_sink::Destination;

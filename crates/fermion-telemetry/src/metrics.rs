@@ -11,6 +11,7 @@ use fermion_model::Fault;
 use fermion_model::record::{RequestRecord, Served};
 use prometheus_client::registry::Registry;
 
+use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::limits::RELEASES_MAX;
 use crate::release_metrics::{ReleaseMetrics, fault_index};
@@ -28,6 +29,7 @@ pub struct BuildInfo<'a> {
 #[derive(Debug)]
 pub struct Telemetry {
     releases: Arc<Releases>,
+    doors: Arc<Doors>,
     registry: Registry,
 }
 
@@ -87,9 +89,18 @@ impl Telemetry {
             dropped_lines: Mutex::new(Vec::new()),
             shards,
         });
+        let doors = Arc::new(Doors::default());
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Exposition::new(Arc::clone(&releases), build)));
-        Self { releases, registry }
+        registry.register_collector(Box::new(Exposition::new(
+            Arc::clone(&releases),
+            Arc::clone(&doors),
+            build,
+        )));
+        Self {
+            releases,
+            doors,
+            registry,
+        }
     }
 
     /// Counts one request.
@@ -131,6 +142,11 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner);
         watched.retain(|(name, _)| *name != log);
         watched.push((log, Box::new(read)));
+    }
+
+    /// What is refused at the doors, and what waits behind them.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// A release is gone: its series leave after the next scrape, unless it comes back.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use prometheus_client::metrics::MetricType;
 
+use crate::doors::{Compilation, Door};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
 
 /// What kind of number a family holds.
@@ -177,11 +178,54 @@ pub(crate) const BUILD: Family = Family {
     watch: "It differs between machines that should be the same",
 };
 
+pub(crate) const REFUSALS: Family = Family {
+    name: "fermion_refusals",
+    kind: Kind::Counter,
+    unit: "packages and files",
+    labels: &["door", "code"],
+    help: "Packages and native code that were refused, by the door that refused them and the code",
+    watch: "`door=\"trust\"` grows: releases were stopped because trust changed. `DIGEST_MISMATCH` or `SEAL_INVALID` \
+            grows: a disk fails, or somebody changes files",
+};
+pub(crate) const COMPILATIONS: Family = Family {
+    name: "fermion_compilations",
+    kind: Kind::Counter,
+    unit: "components",
+    labels: &["outcome"],
+    help: "How native code was come by, or not",
+    watch: "`limit` grows: a component is made to explode the compiler, or is too large. `made` grows at each start: \
+            the cache is lost, or too small",
+};
+pub(crate) const TRUST_EPOCH: Family = Family {
+    name: "fermion_trust_epoch",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &["root"],
+    help: "Serial of the trust root by which everything that serves was judged; 0 where there is no document",
+    watch: "It differs between machines, or does not follow an update: a revocation has not arrived there",
+};
+pub(crate) const CACHE_BYTES: Family = Family {
+    name: "fermion_cache_bytes",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &["cache"],
+    help: "What a cache on disk holds",
+    watch: "It stays above the quota: what is pinned does not fit",
+};
+pub(crate) const QUARANTINED_FILES: Family = Family {
+    name: "fermion_quarantined_files",
+    kind: Kind::Gauge,
+    unit: "files",
+    labels: &["cache"],
+    help: "Files that were refused and are kept aside, as many as the bound allows",
+    watch: "It is not 0: look at them, then at the disk and at who may write there",
+};
+
 /// The labels of families that have one series a release.
 const RELEASE: &[&str] = &["namespace", "app", "release"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 13] = [
+pub const FAMILIES: [Family; 18] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -191,6 +235,11 @@ pub const FAMILIES: [Family; 13] = [
     RESPONSE_BYTES,
     GUEST_CPU,
     INSTANCES,
+    REFUSALS,
+    COMPILATIONS,
+    TRUST_EPOCH,
+    CACHE_BYTES,
+    QUARANTINED_FILES,
     UNROUTED_REQUESTS,
     DROPPED_LOG_LINES,
     MEMORY,
@@ -229,13 +278,15 @@ pub fn page() -> String {
         ("status_class", &CLASSES[..]),
         ("blame", &BLAMES),
         ("phase", &PHASES),
+        ("door", &Door::ALL.map(Door::as_str)),
+        ("outcome", &Compilation::ALL.map(Compilation::as_str)),
     ] {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
     }
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
-         | `log` | the log's name |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
+         | `log` | the log's name |\n| `root` | `packages` |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
          `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
          histogram's `_bucket` also has `le`, its upper bound in seconds.\n",
     );

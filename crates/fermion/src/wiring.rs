@@ -15,7 +15,7 @@ use fermion_package::keys::PrivateKey;
 use fermion_package::remote::Client;
 use fermion_package::store::Store;
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{Clock as _, Echo, LogHub};
+use fermion_telemetry::{CacheReading, Clock as _, Echo, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -90,6 +90,16 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         arguments.native.config(executable, data.native()),
         data.seal_key()?,
     )?;
+    sink.telemetry.doors().watch_cache("native", {
+        let compiler = compiler.clone();
+        move || {
+            let usage = compiler.usage();
+            CacheReading {
+                bytes: usage.bytes,
+                quarantined: usage.quarantined,
+            }
+        }
+    });
     let preparer = Preparer {
         store: store.clone(),
         trust: trust.subscribe(),
@@ -97,9 +107,10 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         engines,
         compiler,
         logs: logs.clone(),
+        telemetry: sink.telemetry.clone(),
     };
     let routes: Routes = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
-    let node = Node::new(
+    let mut node = Node::new(
         LOCAL_NODE,
         bus.clone(),
         preparer,

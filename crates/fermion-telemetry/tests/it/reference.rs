@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
-use fermion_telemetry::{BuildInfo, Telemetry};
+use fermion_telemetry::{BuildInfo, CacheReading, Compilation, Door, Telemetry};
 
 use crate::{record, served};
 
@@ -31,6 +31,9 @@ fn scrape() -> String {
     telemetry.observe(&lost);
     telemetry.watch_instances(&app, || 1);
     telemetry.watch_dropped_lines("access", || 1);
+    telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
+    telemetry.doors().compiled(Compilation::Made);
+    telemetry.doors().watch_cache("native", CacheReading::default);
     telemetry.render()
 }
 

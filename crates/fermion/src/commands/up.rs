@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use fermion_api::{AppView, DeployResult, Step};
 use fermion_bus::Event;
 use fermion_model::ReleaseNumber;
-use fermion_model::assignment::{Assignment, NodeStatus};
+use fermion_model::assignment::{AppStatus, Assignment, NodeStatus};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +121,9 @@ async fn settled(front: &Front) -> Result<()> {
     let mut watch = front.bus.watch(&format!("status/{LOCAL_NODE}"));
     loop {
         if let Event::Put(entry) = watch.next().await?
-            && entry.json::<NodeStatus>()?.generation >= wanted
+            && let status = entry.json::<NodeStatus>()?
+            && status.generation >= wanted
+            && !status.apps.values().any(AppStatus::is_pending)
         {
             return Ok(());
         }

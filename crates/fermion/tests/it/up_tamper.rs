@@ -203,7 +203,7 @@ fn a_package_of_a_signer_who_is_not_trusted_does_not_run() {
         (&Value::Null, &"SIG_UNTRUSTED".into()),
         "{app}"
     );
-    assert_eq!(up.get("/shop/").code(), "NO_ROUTE");
+    assert_eq!(up.get("/shop/").code(), "NOT_READY");
     up.stop();
 
     // The old signer is trusted again: no new signature is needed.
