@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use fermion_model::{Digest, NameError};
 
+use crate::store::ContentDigest;
+
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -16,7 +18,7 @@ pub enum Error {
         /// Which part of the package, or `blob`.
         what: &'static str,
         /// What the content should hash to.
-        digest: Digest,
+        digest: ContentDigest,
         /// What was found instead.
         found: String,
     },
@@ -147,7 +149,7 @@ pub enum Error {
     ComponentInvalid(String),
     /// The store does not have it.
     #[error("{0} is not in the store; deploy the package again to put it there")]
-    BlobMissing(Digest),
+    BlobMissing(ContentDigest),
     /// No such reference.
     #[error(
         "{0} is not in the store; `fermion pack` puts it there, `fermion releases APP` lists what was deployed"
@@ -158,6 +160,42 @@ pub enum Error {
     TagDamaged {
         /// The file.
         path: PathBuf,
+    },
+    /// Not an address of content, or one by an algorithm that is not kept here.
+    #[error("{text:?} is not a digest: expected sha256: and 64, or sha512: and 128 lower-case hex digits")]
+    DigestInvalid {
+        /// What was given, shortened.
+        text: String,
+    },
+    /// A manifest that a registry does not keep.
+    #[error("the manifest is refused: {why}")]
+    ManifestInvalid {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A manifest that refers to what its repository does not have.
+    #[error("the manifest refers to {digest}, which {repository} does not have; push that first")]
+    ManifestBlobUnknown {
+        /// What is missing.
+        digest: ContentDigest,
+        /// The repository.
+        repository: String,
+    },
+    /// No such upload: never begun, finished, cancelled, or too long ago.
+    #[error("there is no such upload; begin a new one")]
+    UploadUnknown,
+    /// Another request writes to the same upload.
+    #[error("another request writes to this upload; wait until it has ended")]
+    UploadBusy,
+    /// More than the operator allows.
+    #[error(
+        "{what} would pass the limit of {limit}; delete what is not needed, or ask the operator for more"
+    )]
+    QuotaExceeded {
+        /// What would grow.
+        what: String,
+        /// How far it may: a number with its unit.
+        limit: String,
     },
     /// A key that cannot be used.
     #[error("key {path}: {why}")]
@@ -298,6 +336,12 @@ impl Error {
             Self::BlobMissing(_) => "BLOB_MISSING",
             Self::TagMissing(_) => "TAG_MISSING",
             Self::TagDamaged { .. } => "TAG_DAMAGED",
+            Self::DigestInvalid { .. } => "DIGEST_INVALID",
+            Self::ManifestInvalid { .. } => "MANIFEST_INVALID",
+            Self::ManifestBlobUnknown { .. } => "MANIFEST_BLOB_UNKNOWN",
+            Self::UploadUnknown => "UPLOAD_UNKNOWN",
+            Self::UploadBusy => "UPLOAD_BUSY",
+            Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
             Self::KeyInvalid { .. } => "KEY_INVALID",
             Self::BuildFailed { .. } => "BUILD_FAILED",
             Self::ComponentMissing { .. } => "COMPONENT_MISSING",

@@ -41,7 +41,9 @@ pub use prepare::{Prepared, prepare};
 pub use referrers::attach;
 pub use sbom::{Sbom, SbomSource};
 pub use sign::sign;
-pub use store::{BlobWriter, Store};
+pub use store::{
+    BlobWriter, Collected, Collection, ContentDigest, ManifestReference, Quotas, Repository, Store,
+};
 pub use strip::strip;
 pub use transfer::{Export, Refs, export, import_refs};
 pub use trust::{Trust, TrustKeeper, Verified};

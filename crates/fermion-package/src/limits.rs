@@ -65,6 +65,20 @@ pub const TAG_CHARS_MAX: usize = 128;
 pub const REFS_MAX: usize = 64;
 /// Times that a temporary file is made anew because somebody cleaned it away before it was locked.
 pub const TEMPORARY_TRIES_MAX: u32 = 16;
+/// What one manifest may name: an image has at most 127 layers, an index a few platforms; each costs a look at the disk.
+pub const MANIFEST_PARTS_MAX: usize = 4096;
+/// The longest media type, in characters (RFC 6838, section 4.2: two names of at most 127).
+pub const MEDIA_TYPE_CHARS_MAX: usize = 255;
+/// Manifests that refer to one manifest: signatures, SBOMs, attestations, of many releases of scanners.
+pub const REFERRERS_KEPT_MAX: usize = 1000;
+/// The largest entry in a list of referrers, in bytes: all of them together are one answer.
+pub const REFERRER_ANNOTATIONS_BYTES_MAX: u64 = 16 * KIB;
+/// Blobs whose verification is remembered, about 200 bytes each.
+pub const VERIFIED_BLOBS_MAX: usize = 32_768;
+/// How long an unfinished upload is kept after its last byte.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Files removed before pushes get their turn again: some milliseconds.
+pub const SWEEP_BATCH: usize = 256;
 
 /// The longest build: a first build of a large component with all its dependencies on a slow machine.
 pub const BUILD_TIME_MAX: Duration = Duration::from_secs(30 * 60);

@@ -4,7 +4,7 @@
 use fermion_model::manifest::Manifest;
 use fermion_model::{Digest, PackageReference};
 
-use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, WASM_TYPE};
+use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
 use crate::contract::Config;
 use crate::{Facts, PrivateKey, Result, Store, facts, sign};
 
@@ -42,9 +42,11 @@ pub fn pack(manifest: &Manifest, wasm: &[u8], store: &Store) -> Result<Packed> {
         manifest.version.to_string(),
     );
     let image = canonical::json(&image);
-    store.put(wasm)?;
-    store.put(&config)?;
-    let digest = store.put(&image)?;
+    let repository = store.repository(&manifest.name);
+    repository.put_blob(wasm)?;
+    repository.put_blob(&config)?;
+    repository.put_manifest(MANIFEST_TYPE, &image, None)?;
+    let digest = canonical::digest(&image);
     Ok(Packed {
         reference: manifest.reference(),
         digest,

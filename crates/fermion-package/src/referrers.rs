@@ -59,22 +59,22 @@ pub(crate) fn bundle_annotations(predicate_type: &str) -> BTreeMap<String, Strin
 
 pub(crate) fn put_blob(
     store: &Store,
-    _name: &PackageName,
+    name: &PackageName,
     media_type: &str,
     bytes: &[u8],
 ) -> Result<Descriptor> {
-    store.put(bytes)?;
+    store.repository(name).put_blob(bytes)?;
     Ok(Descriptor::of(media_type, bytes))
 }
 
 pub(crate) fn put_manifest(
     store: &Store,
-    _name: &PackageName,
+    name: &PackageName,
     media_type: &str,
     value: &impl serde::Serialize,
 ) -> Result<Descriptor> {
     let bytes = canonical::json(value);
-    store.put(&bytes)?;
+    store.repository(name).put_manifest(media_type, &bytes, None)?;
     Ok(Descriptor::of(media_type, &bytes))
 }
 

@@ -3,30 +3,51 @@
 //! is read is hashed on the way; what does not match its address is moved aside and never handed out.
 //!
 //! ```text
-//! blobs/sha256/HEX              content
-//! repositories/NAME/_tags/TAG   a digest and a line feed
-//! quarantine/HEX                content that did not match
-//! tmp/                          what is being written; cleaned when the store is opened
-//! lock, refs.lock               held for a moment by whoever replaces a file, or a list of signatures
+//! blobs/ALGORITHM/HEX            content
+//! repositories/NAME/             what belongs to one repository: see `repository`
+//! uploads/ID.NAME-HASH           blobs that arrive in several requests: see `uploads`
+//! quarantine/HEX                 content that did not match
+//! tmp/                           what is being written; cleaned when the store is opened
+//! lock, refs.lock, collect.lock  held for a moment by whoever replaces a file, a list of signatures, or collects
 //! ```
-//! Several threads and processes may use one store at once.
+//! Several threads and processes may use one store at once. Opening it looks at nothing but `tmp/`.
 
 mod blobs;
+mod change;
+mod collect;
+mod digest;
 mod files;
+mod manifests;
+mod quotas;
+mod referrers;
+mod repository;
 mod tags;
+mod uploads;
+mod verified;
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
 use fermion_model::Digest;
 
-use crate::canonical::{Descriptor, digest};
+use crate::canonical::{self, Descriptor};
 use crate::{Error, Result};
+use change::Change;
+use quotas::Usage;
+use verified::Verified;
 
 pub use blobs::BlobWriter;
+pub use collect::{Collected, Collection};
+pub use digest::ContentDigest;
+pub use manifests::{Manifest, ManifestReference, PutManifest};
+pub use quotas::Quotas;
+pub use referrers::Referrer;
+pub use repository::Repository;
 pub use tags::check_tag;
+pub use uploads::{Upload, UploadId};
+pub use verified::OpenBlob;
 
 /// A store; clones share it.
 #[derive(Debug, Clone)]
@@ -37,6 +58,12 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    quotas: Quotas,
+    /// What is used of the quotas; none until somebody needs to know.
+    usage: Mutex<Option<Usage>>,
+    /// Written by whoever collects garbage, read by whoever adds a reference.
+    changes: RwLock<()>,
+    verified: Mutex<Verified>,
     /// Effects that still succeed, in tests that cut the power.
     #[cfg(test)]
     effects_left: std::sync::atomic::AtomicUsize,
@@ -45,15 +72,31 @@ struct Inner {
 impl Store {
     /// Opens the store at `root`, makes it if it is not there, and removes what an earlier crash left half-written.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, Quotas::default())
+    }
+
+    /// The same, with bounds on what repositories may hold.
+    pub fn open_with(root: &Path, quotas: Quotas) -> Result<Self> {
         let inner = Inner {
             root: root.to_owned(),
+            quotas,
+            usage: Mutex::default(),
+            changes: RwLock::default(),
+            verified: Mutex::default(),
             #[cfg(test)]
             effects_left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
         let store = Self {
             inner: Arc::new(inner),
         };
-        for folder in ["blobs/sha256", "repositories", "quarantine", "tmp"] {
+        for folder in [
+            "blobs/sha256",
+            "blobs/sha512",
+            "repositories",
+            "uploads",
+            "quarantine",
+            "tmp",
+        ] {
             store.make_folder(&root.join(folder))?;
         }
         store.clean()?;
@@ -75,10 +118,18 @@ impl Store {
 
     /// Where the blob lies, or would. Reading the file directly skips verification.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.inner.root.join("blobs/sha256").join(digest.hex())
+        self.content_path(&(*digest).into())
     }
 
-    fn quarantine_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn content_path(&self, digest: &ContentDigest) -> PathBuf {
+        self.inner
+            .root
+            .join("blobs")
+            .join(digest.algorithm())
+            .join(digest.hex())
+    }
+
+    fn quarantine_path(&self, digest: &ContentDigest) -> PathBuf {
         self.inner.root.join("quarantine").join(digest.hex())
     }
 
@@ -89,7 +140,11 @@ impl Store {
 
     /// The blob's length in bytes.
     pub fn size(&self, digest: &Digest) -> Result<u64> {
-        let path = self.path(digest);
+        self.content_bytes(&(*digest).into())
+    }
+
+    pub(crate) fn content_bytes(&self, digest: &ContentDigest) -> Result<u64> {
+        let path = self.content_path(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(self.missing("blob", digest)),
@@ -97,19 +152,29 @@ impl Store {
         }
     }
 
-    /// Stores `bytes` durably and gives their address. A blob that is there and intact is left alone; one that is
-    /// corrupt is replaced.
+    /// Stores `bytes` durably and gives their address. They belong to no repository yet: nobody can pull them, and they
+    /// are collected unless something comes to refer to them. A blob that is there and intact is left alone; one that
+    /// is corrupt is replaced.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
-        let digest = digest(bytes);
-        if self.size(&digest).is_ok_and(|size| size == bytes.len() as u64)
-            && self
-                .read_raw("blob", &digest, bytes.len() as u64)
-                .is_ok_and(|stored| stored == bytes)
-        {
-            return Ok(digest);
-        }
-        self.write_file(&self.path(&digest), bytes)?;
+        let digest = canonical::digest(bytes);
+        self.put_content(&self.change()?, &digest.into(), bytes)?;
         Ok(digest)
+    }
+
+    /// Stores `bytes`, of which `digest` is the address.
+    fn put_content(&self, _: &Change<'_>, digest: &ContentDigest, bytes: &[u8]) -> Result<()> {
+        let path = self.content_path(digest);
+        let intact = self
+            .content_bytes(digest)
+            .is_ok_and(|size| size == bytes.len() as u64)
+            && self
+                .read_raw("blob", digest, bytes.len() as u64)
+                .is_ok_and(|stored| stored == bytes);
+        // Made young again, so that a collection that has begun leaves it to whoever is about to refer to it.
+        if intact && files::touch(&path)? {
+            return Ok(());
+        }
+        self.write_file(&path, bytes)
     }
 
     /// The blob's bytes, at most `bytes_max`, verified.
@@ -123,18 +188,34 @@ impl Store {
 
     /// As `read`, naming the part of the package in refusals.
     pub(crate) fn read_part(&self, what: &'static str, digest: &Digest, bytes_max: u64) -> Result<Vec<u8>> {
+        self.read_content(what, &(*digest).into(), bytes_max)
+    }
+
+    pub(crate) fn read_content(
+        &self,
+        what: &'static str,
+        digest: &ContentDigest,
+        bytes_max: u64,
+    ) -> Result<Vec<u8>> {
         let bytes = self.read_raw(what, digest, bytes_max)?;
-        let found = crate::canonical::digest(&bytes);
+        let found = digest.of_same_kind(&bytes);
         if found == *digest {
             return Ok(bytes);
         }
-        self.quarantine(digest)?;
+        Err(self.corrupt(what, digest, &found))
+    }
+
+    /// Moves a blob that holds other bytes aside and says so.
+    fn corrupt(&self, what: &'static str, digest: &ContentDigest, found: &ContentDigest) -> Error {
+        if let Err(error) = self.quarantine(digest) {
+            return error;
+        }
         tracing::warn!(%digest, part = what, "corrupt blob moved to quarantine");
-        Err(Error::DigestMismatch {
+        Error::DigestMismatch {
             what,
             digest: *digest,
             found: found.to_string(),
-        })
+        }
     }
 
     /// The blob that `descriptor` describes, verified in digest and size; at most `bytes_max`.
@@ -160,8 +241,8 @@ impl Store {
         Ok(bytes)
     }
 
-    fn read_raw(&self, what: &'static str, digest: &Digest, bytes_max: u64) -> Result<Vec<u8>> {
-        let path = self.path(digest);
+    fn read_raw(&self, what: &'static str, digest: &ContentDigest, bytes_max: u64) -> Result<Vec<u8>> {
+        let path = self.content_path(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -189,7 +270,7 @@ impl Store {
     }
 
     /// The error for a blob that is not there: gone, or in quarantine since somebody found it corrupt.
-    fn missing(&self, what: &'static str, digest: &Digest) -> Error {
+    fn missing(&self, what: &'static str, digest: &ContentDigest) -> Error {
         let aside = self.quarantine_path(digest);
         if aside.is_file() {
             let found = format!("the corrupt file is at {}", aside.display());
@@ -203,10 +284,12 @@ impl Store {
     }
 
     /// Moves a blob aside, unless it has been replaced by an intact one in the meantime.
-    fn quarantine(&self, digest: &Digest) -> Result<()> {
+    fn quarantine(&self, digest: &ContentDigest) -> Result<()> {
         let _lock = self.lock("lock")?;
-        let path = self.path(digest);
-        let intact = files::hash_file(&path).is_ok_and(|found| found == *digest);
+        let path = self.content_path(digest);
+        let intact = File::open(&path)
+            .and_then(|mut file| digest::hash_file(&mut file, digest))
+            .is_ok_and(|found| found == *digest);
         if intact || !path.exists() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::limits::{MANIFEST_BYTES_MAX, REFS_MAX};
 use crate::load::{self, Documents};
 use crate::referrers::referrers_tag;
 use crate::sign::simple_tag;
-use crate::store::check_tag;
+use crate::store::{Repository, check_tag};
 use crate::{Error, Result, Store};
 
 /// One blob to carry.
@@ -136,10 +136,28 @@ pub fn import_refs(store: &Store, refs: &Refs) -> Result<()> {
         }
         store.size(digest)?;
     }
+    let repository = store.repository(&refs.name);
+    repository.adopt_manifest(&refs.digest, None)?;
+    for (_, digest) in &refs.tags {
+        adopt(&repository, digest)?;
+    }
     let _lock = store.lock_refs()?;
     let (last, first): (Vec<_>, Vec<_>) = refs.tags.iter().partition(|(tag, _)| *tag == version);
     first
         .into_iter()
         .chain(last)
         .try_for_each(|(tag, digest)| store.set_tag(&refs.name, tag, digest))
+}
+
+/// A manifest that has arrived, and what an index lists, become the repository's own.
+fn adopt(repository: &Repository, digest: &Digest) -> Result<()> {
+    let bytes = repository
+        .store()
+        .read_part("a signature", digest, MANIFEST_BYTES_MAX)?;
+    if let Ok(index) = serde_json::from_slice::<Index>(&bytes) {
+        for entry in &index.manifests {
+            repository.adopt_manifest(&entry.digest, None)?;
+        }
+    }
+    repository.adopt_manifest(digest, None)
 }

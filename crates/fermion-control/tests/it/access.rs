@@ -119,7 +119,7 @@ async fn only_loopback_is_listened_on() {
         bus: platform.bus.clone(),
         store: platform.store.clone(),
         registries: crate::platform::registries(),
-        verifier: Arc::new(|digest| Err(fermion_package::Error::BlobMissing(*digest))),
+        verifier: Arc::new(|digest| Err(fermion_package::Error::BlobMissing((*digest).into()))),
         trust: crate::platform::trust(platform.folder.path()),
         logs: platform.logs.clone(),
         metrics: Arc::new(String::new),

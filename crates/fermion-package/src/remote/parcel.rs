@@ -166,7 +166,12 @@ impl Parcel {
 
     /// Makes the documents a part of the store, beside what is attached there already. All blobs must be there.
     pub(super) fn keep(&self, store: &Store, name: &PackageName) -> Result<()> {
-        store.put(&self.package.bytes)?;
+        let repository = store.repository(name);
+        for blob in self.blobs.values() {
+            repository.adopt_blob(&blob.digest.into())?;
+        }
+        let put = |media_type: &str, bytes: &[u8]| repository.put_manifest(media_type, bytes, None);
+        put(MANIFEST_TYPE, &self.package.bytes)?;
         let digest = self.digest();
         let _lock = store.lock_refs()?;
         if let Some(signature) = &self.signature {
@@ -176,22 +181,23 @@ impl Parcel {
             };
             let (document, config) = merged_signature(signature, old.as_ref())?;
             if let Some(config) = config {
-                store.put(&config)?;
+                repository.put_blob(&config)?;
             }
-            store.set_tag(name, &simple_tag(&digest), &store.put(&document.bytes)?)?;
+            repository.put_manifest(MANIFEST_TYPE, &document.bytes, Some(&simple_tag(&digest)))?;
         }
         if self.referrers.is_empty() {
             return Ok(());
         }
         for document in &self.referrers {
-            store.put(&document.bytes)?;
+            put(&document.descriptor.media_type, &document.bytes)?;
         }
         let old = match store.tag(name, &referrers_tag(&digest))? {
             Some(tagged) => Some(read(store, INDEX_TYPE, &tagged)?.parse("the list of referrers")?),
             None => None,
         };
         let index = merged_index(&self.referrers, old)?;
-        store.set_tag(name, &referrers_tag(&digest), &store.put(&index.bytes)?)
+        repository.put_manifest(INDEX_TYPE, &index.bytes, Some(&referrers_tag(&digest)))?;
+        Ok(())
     }
 }
 

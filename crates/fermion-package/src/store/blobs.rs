@@ -6,13 +6,14 @@ use fermion_model::Digest;
 use sha2::Digest as _;
 use tempfile::NamedTempFile;
 
-use super::Store;
+use super::{Repository, Store};
 use crate::{Error, Result};
 
 /// A blob that is being received. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
+    repository: Option<Repository>,
     file: NamedTempFile,
     hasher: sha2::Sha256,
     bytes: u64,
@@ -20,16 +21,28 @@ pub struct BlobWriter {
 }
 
 impl Store {
-    /// Begins a blob of at most `bytes_max`.
+    /// Begins a blob of at most `bytes_max` that will belong to no repository.
     pub fn writer(&self, bytes_max: u64) -> Result<BlobWriter> {
+        self.writer_for(None, bytes_max)
+    }
+
+    fn writer_for(&self, repository: Option<Repository>, bytes_max: u64) -> Result<BlobWriter> {
         let (store, file) = (self.clone(), self.temporary()?);
         Ok(BlobWriter {
             store,
+            repository,
             file,
             hasher: sha2::Sha256::new(),
             bytes: 0,
             bytes_max,
         })
+    }
+}
+
+impl Repository {
+    /// Begins a blob of at most `bytes_max` that belongs to this repository once it is finished.
+    pub fn writer(&self, bytes_max: u64) -> Result<BlobWriter> {
+        self.store().writer_for(Some(self.clone()), bytes_max)
     }
 }
 
@@ -63,11 +76,15 @@ impl BlobWriter {
         if found != *expected {
             return Err(Error::DigestMismatch {
                 what: "blob",
-                digest: *expected,
+                digest: (*expected).into(),
                 found: found.to_string(),
             });
         }
+        let change = self.store.change()?;
         self.store.settle(self.file, &self.store.path(expected))?;
+        if let Some(repository) = &self.repository {
+            repository.link_blob(&change, &(*expected).into(), self.bytes)?;
+        }
         Ok(self.bytes)
     }
 }

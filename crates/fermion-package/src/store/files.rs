@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use fermion_model::Digest;
-use sha2::Digest as _;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use tempfile::NamedTempFile;
 
 use super::Store;
@@ -21,18 +20,59 @@ pub(super) fn sync_parent(path: &Path) -> Result<()> {
         .map_err(Error::io("sync", folder))
 }
 
-/// The digest of a file, read in pieces.
-pub(super) fn hash_file(path: &Path) -> std::io::Result<Digest> {
-    let mut file = File::open(path)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        let length = file.read(&mut piece)?;
-        if length == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(&piece[..length]);
+/// Makes a file as young as one written now; false if it is not there.
+pub(super) fn touch(path: &Path) -> Result<bool> {
+    let now = |nanoseconds| Timespec {
+        tv_sec: 0,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: now(UTIME_OMIT),
+        last_modification: now(UTIME_NOW),
+    };
+    match utimensat(CWD, path, &times, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(Error::io("touch", path)(error.into())),
     }
+}
+
+/// Removes a file; false if it was not there.
+pub(super) fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("remove", path)(error)),
+    }
+}
+
+/// The names in a folder that are text; none if there is no such folder.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", folder))?;
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// A small file as text, of which no more than `bytes_max` are read; none if it is not there.
+pub(super) fn read_small(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path)(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(Error::io("read", path))?;
+    Ok(Some(bytes))
 }
 
 impl Store {
@@ -79,7 +119,7 @@ impl Store {
     }
 
     /// Takes the lock file `name` for as long as the result lives; the system frees it when the process dies.
-    /// `refs.lock` is taken before `lock`, never after it.
+    /// They are taken in this order, never in another: `refs.lock`, `collect.lock`, `lock`.
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         let path = self.root().join(name);
         let open = File::options()
@@ -116,12 +156,32 @@ impl Store {
         file.as_file()
             .sync_all()
             .map_err(Error::io("sync", file.path()))?;
-        let _lock = self.lock("lock")?;
-        self.effect(path)?;
-        file.persist(path)
-            .map_err(|failed| Error::io("rename into", path)(failed.error))?;
+        {
+            let _lock = self.lock("lock")?;
+            self.effect(path)?;
+            file.persist(path)
+                .map_err(|failed| Error::io("rename into", path)(failed.error))?;
+        }
+        touch(path)?;
         self.effect(path)?;
         sync_parent(path)
+    }
+
+    /// Makes an empty file durable; true if it was not there before. One that is there becomes young again.
+    pub(super) fn mark(&self, path: &Path) -> Result<bool> {
+        self.make_folder(path.parent().unwrap_or(Path::new(".")))?;
+        self.effect(path)?;
+        let new = match File::create_new(path) {
+            Ok(_) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                touch(path)?;
+                false
+            }
+            Err(error) => return Err(Error::io("make", path)(error)),
+        };
+        self.effect(path)?;
+        sync_parent(path)?;
+        Ok(new)
     }
 
     /// Writes a whole file durably.

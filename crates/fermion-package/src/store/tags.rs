@@ -1,12 +1,13 @@
 //! Tags: names in a repository that point at a digest. The only part of the store that changes meaning over time.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fermion_model::{Digest, PackageName, PackageReference};
 
-use super::Store;
+use super::change::Change;
+use super::repository::TAGS;
+use super::{ContentDigest, Repository, Store, files};
 use crate::limits::{TAG_CHARS_MAX, TAG_FILE_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -25,23 +26,17 @@ pub fn check_tag(tag: &str) -> Result<()> {
 }
 
 impl Store {
-    fn tags_folder(&self, name: &PackageName) -> PathBuf {
-        // No segment of a package name begins with an underscore, so the folder cannot be taken for a repository.
-        self.root().join("repositories").join(name.as_str()).join("_tags")
-    }
-
     /// What `tag` points at in the repository `name`; none if it was never set.
     pub fn tag(&self, name: &PackageName, tag: &str) -> Result<Option<Digest>> {
-        check_tag(tag)?;
-        read_tag(&self.tags_folder(name).join(tag))
+        Ok(self
+            .repository(name)
+            .tag(tag)?
+            .and_then(|digest| digest.sha256().copied()))
     }
 
     /// Points `tag` at `digest`, durably.
     pub fn set_tag(&self, name: &PackageName, tag: &str, digest: &Digest) -> Result<()> {
-        check_tag(tag)?;
-        let folder = self.tags_folder(name);
-        self.make_folder(&folder)?;
-        self.write_file(&folder.join(tag), format!("{digest}\n").as_bytes())
+        self.repository(name).set_tag(tag, &(*digest).into())
     }
 
     /// Held by whoever reads what a tag points at in order to point it at something that contains the old.
@@ -58,41 +53,83 @@ impl Store {
 
     /// Every tag of a repository, by name; empty for one that is not there.
     pub fn tags(&self, name: &PackageName) -> Result<Vec<(String, Digest)>> {
-        let folder = self.tags_folder(name);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("list", &folder)(error)),
-        };
+        let repository = self.repository(name);
         let mut tags = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::io("list", &folder))?;
-            let Ok(tag) = entry.file_name().into_string() else {
-                continue;
-            };
-            if check_tag(&tag).is_ok()
-                && let Some(digest) = read_tag(&entry.path())?
-            {
+        for tag in repository.tags()? {
+            if let Some(ContentDigest::Sha256(digest)) = repository.tag(&tag)? {
                 tags.push((tag, digest));
             }
         }
-        tags.sort();
         Ok(tags)
     }
 }
 
-fn read_tag(path: &Path) -> Result<Option<Digest>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("open", path)(error)),
+impl Repository {
+    pub(super) fn tag_path(&self, tag: &str) -> PathBuf {
+        self.folder().join(TAGS).join(tag)
+    }
+
+    /// What `tag` points at; none if it was never set.
+    pub fn tag(&self, tag: &str) -> Result<Option<ContentDigest>> {
+        check_tag(tag)?;
+        read_tag(&self.tag_path(tag))
+    }
+
+    /// Points `tag` at `digest`, durably.
+    pub fn set_tag(&self, tag: &str, digest: &ContentDigest) -> Result<()> {
+        check_tag(tag)?;
+        self.point_tag(&self.store().change()?, tag, digest)
+    }
+
+    pub(super) fn point_tag(&self, _: &Change<'_>, tag: &str, digest: &ContentDigest) -> Result<()> {
+        let path = self.tag_path(tag);
+        let is_new = !path.is_file();
+        if is_new {
+            self.store().reserve_tag(self.name())?;
+        }
+        self.store().make_folder(&self.folder().join(TAGS))?;
+        let written = self.store().write_file(&path, format!("{digest}\n").as_bytes());
+        if is_new && written.is_err() {
+            self.store().release_tag(self.name());
+        }
+        written
+    }
+
+    /// Removes a tag and nothing else; false if it was not there.
+    pub fn remove_tag(&self, tag: &str) -> Result<bool> {
+        check_tag(tag)?;
+        let _change = self.store().change()?;
+        self.drop_tag(tag)
+    }
+
+    pub(super) fn drop_tag(&self, tag: &str) -> Result<bool> {
+        let path = self.tag_path(tag);
+        let removed = files::remove(&path)?;
+        if removed {
+            files::sync_parent(&path)?;
+            self.store().release_tag(self.name());
+        }
+        Ok(removed)
+    }
+
+    /// The names of all tags, sorted by their bytes; empty for a repository that is not there.
+    pub fn tags(&self) -> Result<Vec<String>> {
+        let mut tags = files::names(&self.folder().join(TAGS))?;
+        tags.retain(|tag| check_tag(tag).is_ok());
+        tags.sort_unstable();
+        Ok(tags)
+    }
+}
+
+pub(super) fn read_tag(path: &Path) -> Result<Option<ContentDigest>> {
+    let Some(bytes) = files::read_small(path, TAG_FILE_BYTES_MAX)? else {
+        return Ok(None);
     };
-    let mut text = String::new();
-    let damaged = || Error::TagDamaged {
-        path: path.to_owned(),
-    };
-    file.take(TAG_FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|_| damaged())?;
-    text.trim_end().parse().map(Some).map_err(|_| damaged())
+    std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse().ok())
+        .map(Some)
+        .ok_or_else(|| Error::TagDamaged {
+            path: path.to_owned(),
+        })
 }

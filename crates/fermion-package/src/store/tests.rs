@@ -3,6 +3,7 @@
 use fermion_model::PackageName;
 
 use super::*;
+use crate::canonical::digest;
 
 fn open() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
