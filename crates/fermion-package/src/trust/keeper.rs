@@ -112,7 +112,7 @@ impl TrustKeeper {
             differs
         });
         if changed {
-            tracing::info!(epoch = self.current().epoch(), "trust changed");
+            tracing::warn!(epoch = self.current().epoch(), "trust changed");
         }
         changed
     }

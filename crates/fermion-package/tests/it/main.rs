@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
+mod attestations;
+mod channels;
 mod fixtures;
 mod format;
 mod handling;
 mod refusals;
 mod remote;
 mod signatures;
+mod trust;

@@ -144,7 +144,7 @@ fn other_contracts_are_refused_by_name() {
             "UNSUPPORTED_LAYOUT",
         ),
         (
-            |config| config["x-fermion"]["serial"] = 2.into(),
+            |config| config["x-fermion"]["mystery"] = 2.into(),
             "UNSUPPORTED_LAYOUT",
         ),
         (

@@ -31,4 +31,5 @@ mod up_signals;
 mod up_swap;
 mod up_tamper;
 mod up_telemetry;
+mod up_trust;
 mod up_watch;
