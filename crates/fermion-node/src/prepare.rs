@@ -147,7 +147,7 @@ impl Preparer {
         let is_kept = if self.store.has(&release.digest) {
             Ok(())
         } else {
-            Err(fermion_package::Error::BlobMissing(release.digest))
+            Err(fermion_package::Error::BlobMissing(release.digest.into()))
         };
         is_kept
             .and_then(|()| self.still(release, &ready.signers))

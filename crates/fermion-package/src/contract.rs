@@ -114,7 +114,7 @@ pub(crate) struct Terms {
 
 impl Config {
     /// The config of a component packed under `manifest`.
-    pub(crate) fn new(manifest: &Manifest, facts: &Facts, wasm: Digest) -> Self {
+    pub(crate) fn new(manifest: &Manifest, facts: &Facts, wasm: Digest, sbom: Option<Digest>) -> Self {
         Self {
             architecture: "wasm".to_owned(),
             author: None,
@@ -126,7 +126,10 @@ impl Config {
             created: CREATED.to_owned(),
             layer_digests: vec![wasm],
             os: facts.target.os().to_owned(),
-            contract: Contract::new(manifest),
+            contract: Contract {
+                sbom_digest: sbom,
+                ..Contract::new(manifest)
+            },
         }
     }
 

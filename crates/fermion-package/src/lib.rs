@@ -36,7 +36,7 @@ pub use facts::{Facts, Handler, Target, facts};
 pub use inspect::{Inspection, inspect};
 pub use keys::{KeyFolder, PrivateKey, PublicKey};
 pub use load::{VerifiedPackage, load};
-pub use pack::{Packed, pack, publish};
+pub use pack::{Companions, Packed, pack, publish, publish_with};
 pub use prepare::{Prepared, prepare};
 pub use referrers::attach;
 pub use sbom::{Sbom, SbomSource};

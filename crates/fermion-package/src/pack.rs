@@ -1,12 +1,16 @@
 //! From a manifest and a component to a package in the store. Deterministic: the same two inputs give the same digest
 //! on every machine. Refuses to pack what would be refused when it is loaded.
 
+use std::collections::BTreeMap;
+
 use fermion_model::manifest::Manifest;
 use fermion_model::{Digest, PackageReference};
+use serde_json::Value;
 
+use crate::attest::{PROVENANCE_PREDICATE, SBOM_TYPE};
 use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
 use crate::contract::Config;
-use crate::{Facts, PrivateKey, Result, Store, facts, sign};
+use crate::{Facts, PrivateKey, Result, Store, attach, attest, facts, sign};
 
 /// A package that has been written.
 #[derive(Debug, Clone)]
@@ -25,15 +29,28 @@ pub struct Packed {
     pub facts: Facts,
 }
 
+/// What goes with a package.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Companions<'a> {
+    /// What is in it: CycloneDX JSON. The package names it by its digest.
+    pub sbom: Option<&'a [u8]>,
+    /// Where it comes from: the SLSA predicate, and the key that vouches for it.
+    pub provenance: Option<(&'a Value, &'a PrivateKey)>,
+}
+
 /// Writes the package's blobs. It has no tag and no signature yet, so nothing will run it.
 pub fn pack(manifest: &Manifest, wasm: &[u8], store: &Store) -> Result<Packed> {
+    pack_naming(manifest, wasm, store, None)
+}
+
+fn pack_naming(manifest: &Manifest, wasm: &[u8], store: &Store, sbom: Option<Digest>) -> Result<Packed> {
     let facts = facts(wasm)?;
     facts.check_imports()?;
     let layer = Descriptor::of(WASM_TYPE, wasm).note(
         "org.opencontainers.image.title",
         &format!("{}.wasm", manifest.name.base()),
     );
-    let config = canonical::json(&Config::new(manifest, &facts, layer.digest));
+    let config = canonical::json(&Config::new(manifest, &facts, layer.digest, sbom));
     let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
     let (wasm_digest, config_digest) = (layer.digest, config_descriptor.digest);
     let mut image = ImageManifest::new(config_descriptor, vec![layer]);
@@ -59,8 +76,40 @@ pub fn pack(manifest: &Manifest, wasm: &[u8], store: &Store) -> Result<Packed> {
 
 /// Packs, signs in both forms, and only then points the version's tag at the package.
 pub fn publish(manifest: &Manifest, wasm: &[u8], store: &Store, key: &PrivateKey) -> Result<Packed> {
-    let packed = pack(manifest, wasm, store)?;
+    publish_with(manifest, wasm, store, key, Companions::default())
+}
+
+/// The same, with what goes along attached before the tag is set.
+pub fn publish_with(
+    manifest: &Manifest,
+    wasm: &[u8],
+    store: &Store,
+    key: &PrivateKey,
+    companions: Companions<'_>,
+) -> Result<Packed> {
+    let Companions { sbom, provenance } = companions;
+    let packed = pack_naming(manifest, wasm, store, sbom.map(canonical::digest))?;
     sign(store, &manifest.name, &packed.digest, key)?;
+    if let Some(sbom) = sbom {
+        attach(
+            store,
+            &manifest.name,
+            &packed.digest,
+            SBOM_TYPE,
+            sbom,
+            BTreeMap::new(),
+        )?;
+    }
+    if let Some((predicate, key)) = provenance {
+        attest(
+            store,
+            &manifest.name,
+            &packed.digest,
+            PROVENANCE_PREDICATE,
+            predicate,
+            key,
+        )?;
+    }
     store.set_tag(&manifest.name, &manifest.version.to_string(), &packed.digest)?;
     Ok(packed)
 }

@@ -372,7 +372,7 @@ fn documents_that_contradict_themselves_are_refused() {
         }),
         ("listed twice", &|root| root.keys.push(entry(1, &[Role::Package]))),
         ("different keys", &|root| {
-            drop(root.keys[1].roles.insert(Role::Provenance))
+            root.keys[1].roles.extend([Role::Provenance])
         }),
         ("no role", &|root| root.keys[1].roles.clear()),
         ("has the id", &|root| root.keys[1].id = root.keys[2].id),
