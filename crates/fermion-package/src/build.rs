@@ -3,8 +3,11 @@
 //! line by line, and the end of all of it when the build is cancelled.
 
 mod artifact;
+mod compare;
 mod environment;
 mod process;
+mod rebuild;
+mod recipe;
 
 use std::path::Path;
 
@@ -12,8 +15,12 @@ use fermion_model::manifest::Manifest;
 
 use crate::Result;
 
+pub use compare::Difference;
 pub use environment::Environment;
+pub(crate) use environment::find as find_program;
 pub use process::Cancel;
+pub use rebuild::{Rebuilt, Varied, rebuild};
+pub use recipe::{FIXED, doubts};
 
 /// Builds the component of the manifest in `folder` and reads it.
 ///
@@ -30,7 +37,7 @@ pub fn build(
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>> {
     if let Some(build) = &manifest.build {
-        let variables = environment.for_build(folder);
+        let variables = environment.for_build(manifest, folder, None);
         process::run(
             &build.command,
             folder,

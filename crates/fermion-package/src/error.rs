@@ -223,6 +223,12 @@ pub enum Error {
         /// Component files that are there.
         found: Vec<PathBuf>,
     },
+    /// The same sources gave another component.
+    #[error("the second build gave another component{}", indented(.differences))]
+    BuildNotReproducible {
+        /// Each section that differs, in words.
+        differences: Vec<String>,
+    },
     /// A bill of materials that cannot be attached.
     #[error("the bill of materials of {place} cannot be used: {why}")]
     SbomInvalid {
@@ -345,6 +351,7 @@ impl Error {
             Self::KeyInvalid { .. } => "KEY_INVALID",
             Self::BuildFailed { .. } => "BUILD_FAILED",
             Self::ComponentMissing { .. } => "COMPONENT_MISSING",
+            Self::BuildNotReproducible { .. } => "BUILD_NOT_REPRODUCIBLE",
             Self::SbomInvalid { .. } => "SBOM_INVALID",
             Self::Registry { fault, .. } => fault.code(),
             Self::Io { .. } => "STORE_IO",

@@ -125,6 +125,17 @@ pub fn facts(wasm: &[u8]) -> Result<Facts> {
     })
 }
 
+/// How the bytes of a component or module are spent, largest first.
+pub(crate) fn sections(wasm: &[u8]) -> Result<Vec<Section>> {
+    let mut sections = BTreeMap::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Some((name, bytes)) = section_size(&payload.map_err(|why| damaged(&why))?) {
+            *sections.entry(name).or_default() += bytes;
+        }
+    }
+    Ok(largest(sections))
+}
+
 fn damaged(why: &wasmparser::BinaryReaderError) -> Error {
     Error::ComponentInvalid(format!("{} (at byte {})", why.message(), why.offset()))
 }

@@ -17,8 +17,10 @@ pub mod limits;
 pub mod load;
 pub mod pack;
 pub mod prepare;
+pub mod provenance;
 mod referrers;
 pub mod remote;
+pub mod report;
 pub mod sbom;
 mod sections;
 pub mod sign;
@@ -30,7 +32,7 @@ pub mod verify;
 mod when;
 
 pub use attest::{Attestations, attest, attestations};
-pub use build::{Cancel, Environment, build};
+pub use build::{Cancel, Environment, build, rebuild};
 pub use error::{Error, RegistryFault, Result};
 pub use facts::{Facts, Handler, Target, facts};
 pub use inspect::{Inspection, inspect};
@@ -39,6 +41,7 @@ pub use load::{VerifiedPackage, load};
 pub use pack::{Companions, Packed, pack, publish, publish_with};
 pub use prepare::{Prepared, prepare};
 pub use referrers::attach;
+pub use report::{CrateSize, Sizes, sizes};
 pub use sbom::{Sbom, SbomSource};
 pub use sign::sign;
 pub use store::{

@@ -35,6 +35,20 @@ pub const AUDITABLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SBOM_COMPONENTS_MAX: usize = 10_000;
 /// The longest name of a crate, in bytes: the registry's own bound is 64.
 pub const CRATE_NAME_BYTES_MAX: usize = 128;
+/// Functions of one module whose names and sizes are looked at.
+pub const FUNCTIONS_MAX: usize = 1_000_000;
+/// The longest name of a function that is shown, in characters: generic ones have thousands.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Sections and crates, each, that a size report lists.
+pub const SIZES_SHOWN_MAX: usize = 10;
+/// Differences between two builds that are shown: the first few tell the cause.
+pub const DIFFERENCES_SHOWN_MAX: usize = 20;
+/// The most that a tool may say when it is asked for its version or state, in bytes.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Files of a project that are copied to build it elsewhere: ten times a large one.
+pub const COPY_FILES_MAX: usize = 100_000;
+/// What they may have together, in bytes.
+pub const COPY_BYTES_MAX: u64 = 1024 * MIB;
 /// Folders above a project in which its workspace is looked for.
 pub const WORKSPACE_LEVELS_MAX: usize = 8;
 /// The largest key file, in bytes: a P-256 key in PEM has about 250.

@@ -4,35 +4,54 @@
 use std::path::{Path, PathBuf};
 
 use fermion_model::manifest::Manifest;
+use serde_json::Value;
 
 use crate::limits::WORKSPACE_LEVELS_MAX;
 use crate::sbom::{self, LOCK_FILE, Sbom};
-use crate::{Result, strip};
+use crate::{Environment, Result, Sizes, provenance, sizes, strip};
 
 /// A component that is ready to be packed, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Prepared {
+    /// The component as the build left it.
+    pub built: Vec<u8>,
     /// The component as it is packed.
     pub wasm: Vec<u8>,
-    /// The length of the component as the build left it, bytes.
-    pub built_bytes: u64,
+    /// How its bytes were spent when it still had its names.
+    pub sizes: Sizes,
     /// What it is made of, where anything says so.
     pub sbom: Option<Sbom>,
+    /// How it came to be: the predicate of a provenance statement.
+    pub provenance: Value,
 }
 
-/// Prepares the component that the build of `folder` left. `sbom` is a file given in place of the manifest's own.
+/// Prepares the component that the build of `folder` left, in the environment that it was built in. `sbom` is a file
+/// given in place of the manifest's own.
 ///
 /// # Errors
 /// `COMPONENT_INVALID`, `SBOM_INVALID`, `SIZE_EXCEEDED`.
-pub fn prepare(manifest: &Manifest, folder: &Path, built: Vec<u8>, sbom: Option<&Path>) -> Result<Prepared> {
+pub fn prepare(
+    manifest: &Manifest,
+    folder: &Path,
+    environment: &Environment,
+    built: Vec<u8>,
+    sbom: Option<&Path>,
+) -> Result<Prepared> {
     let own = manifest.sbom().map(|file| folder.join(file));
     let given = sbom.or(own.as_deref());
     let sbom = sbom::find(manifest, &built, given, lock_file(folder).as_deref())?;
-    let built_bytes = built.len() as u64;
+    let sizes = sizes(&built)?;
+    let wasm = if manifest.strips() {
+        strip(&built)?
+    } else {
+        built.clone()
+    };
     Ok(Prepared {
-        wasm: if manifest.strips() { strip(&built)? } else { built },
-        built_bytes,
+        built,
+        wasm,
+        sizes,
         sbom,
+        provenance: provenance::predicate(manifest, folder, environment),
     })
 }
 

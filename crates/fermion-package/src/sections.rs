@@ -149,6 +149,51 @@ impl Binary {
     }
 }
 
+impl Section {
+    /// `code`, `data`, `custom name`, `imports of the component`.
+    pub(crate) fn name(&self, is_module: bool) -> String {
+        if let Some(name) = &self.custom {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
+            return format!("custom {name}");
+        }
+        let names: &[&str] = if is_module { &IN_MODULE } else { &IN_COMPONENT };
+        let known = names.get(usize::from(self.id)).copied();
+        known.map_or_else(|| format!("section {}", self.id), str::to_owned)
+    }
+}
+
+const IN_MODULE: [&str; 14] = [
+    "custom",
+    "types",
+    "imports",
+    "functions",
+    "tables",
+    "memories",
+    "globals",
+    "exports",
+    "start",
+    "elements",
+    "code",
+    "data",
+    "data count",
+    "tags",
+];
+const IN_COMPONENT: [&str; 13] = [
+    "custom",
+    "core module",
+    "core instances",
+    "core types",
+    "component",
+    "instances",
+    "aliases",
+    "component types",
+    "canonical functions",
+    "component start",
+    "component imports",
+    "component exports",
+    "values",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Run a project's build command and check the component.
     Build(BuildArgs),
     /// Build a project and make a signed package of it.
-    Pack(BuildArgs),
+    Pack(PackArgs),
     /// Show what is in a package or a component.
     Inspect(InspectArgs),
     /// Check a package: digests, layout, signature, imports.
@@ -253,6 +253,21 @@ pub(crate) struct BuildArgs {
     /// A CycloneDX file that says what the component is made of, in place of what is found.
     #[arg(long, value_name = "FILE")]
     pub(crate) sbom: Option<PathBuf>,
+    /// Build a second time in another folder, with another home, user and number of jobs, and compare.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// The project's folder.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// A CycloneDX file that says what the component is made of, in place of what is found.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sbom: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }
@@ -261,6 +276,9 @@ pub(crate) struct BuildArgs {
 pub(crate) struct InspectArgs {
     /// A package (acme/hello:1.2.3 or acme/hello@sha256:...) or a .wasm file.
     pub(crate) what: String,
+    /// Show only where its bytes go: the largest sections, and the largest crates where functions have names.
+    #[arg(long)]
+    pub(crate) sizes: bool,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

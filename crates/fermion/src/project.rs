@@ -9,7 +9,10 @@ use fermion_api::DeployRequest;
 use fermion_model::RemoteReference;
 use fermion_model::app::{APP_FILE, App, PackageChoice};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest};
-use fermion_package::{Cancel, Environment, Packed, Prepared, PrivateKey, Store, build, prepare, publish};
+use fermion_package::build::{Difference, Varied, doubts};
+use fermion_package::{
+    Cancel, Environment, Packed, Prepared, PrivateKey, Store, build, prepare, publish, rebuild,
+};
 
 use crate::output;
 
@@ -61,6 +64,7 @@ impl Project {
             .chain(&self.app.notes)
             .map(ToString::to_string)
             .chain(gaps.iter().map(ToString::to_string))
+            .chain(doubts(&self.manifest, &self.folder))
             .collect()
     }
 
@@ -69,35 +73,76 @@ impl Project {
     /// takes the place of the bill of materials that would be found.
     pub(crate) async fn build(&self, sbom: Option<&Path>) -> Result<Prepared> {
         let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
-        let name = self.app.name.to_string();
         if let Some(build) = &manifest.build {
+            let name = &self.app.name;
             output::note(format!(
                 "{name}: building {}: {}",
                 manifest.reference(),
                 build.command
             ));
         }
+        let sbom = sbom.map(Path::to_owned);
+        self.run(move |environment, cancel, on_line| {
+            let built = build(&manifest, &folder, environment, cancel, on_line)?;
+            prepare(&manifest, &folder, environment, built, sbom.as_deref())
+        })
+        .await
+    }
+
+    /// Builds a second time, elsewhere, and holds the outcome against the first. Gives what was different about the
+    /// second build, and the differences that do not reach the package.
+    ///
+    /// # Errors
+    /// `BUILD_NOT_REPRODUCIBLE` with every difference that does.
+    pub(crate) async fn verify(&self, first: Vec<u8>) -> Result<(Vec<Varied>, Vec<Difference>)> {
+        let Some(command) = self.manifest.build.as_ref().map(|build| &build.command) else {
+            bail!("there is nothing to repeat: fermion.toml has no [build] command");
+        };
+        let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
+        output::note(format!("{}: building again, elsewhere: {command}", self.app.name));
+        self.run(move |environment, cancel, on_line| {
+            let second = rebuild(&manifest, &folder, environment, cancel, on_line)?;
+            let differences = second.compare(&manifest, &folder, environment, &first)?;
+            let (packed, stripped): (Vec<_>, Vec<_>) = differences
+                .into_iter()
+                .partition(|difference| difference.is_packed);
+            if packed.is_empty() {
+                return Ok((second.varied, stripped));
+            }
+            let differences = packed.iter().map(ToString::to_string).collect();
+            Err(fermion_package::Error::BuildNotReproducible { differences })
+        })
+        .await
+    }
+
+    /// Runs a build on a thread that may block, shows what it says, and ends it when nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Environment, &Cancel, &mut dyn FnMut(&str)) -> fermion_package::Result<T>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        let name = self.app.name.to_string();
         let cancel = Cancel::default();
         let guard = CancelOnDrop(cancel.clone());
         let prefix = name.clone();
-        let sbom = sbom.map(Path::to_owned);
-        let mut on_line = move |line: &str| output::note(format!("{prefix} | {line}"));
-        let built = tokio::task::spawn_blocking(move || {
+        let work = tokio::task::spawn_blocking(move || {
             let environment = Environment::new(std::env::vars_os());
-            let built = build(&manifest, &folder, &environment, &cancel, &mut on_line)?;
-            prepare(&manifest, &folder, built, sbom.as_deref())
+            work(&environment, &cancel, &mut |line| {
+                output::note(format!("{prefix} | {line}"))
+            })
         });
-        let built = with_progress(&name, built)
+        let done = with_progress(&name, work)
             .await
             .context("the build ended unexpectedly")?;
         drop(guard);
-        Ok(built?)
+        Ok(done?)
     }
 
     /// Makes a signed package of a component, in the local store.
     pub(crate) async fn publish(
         &self,
-        prepared: Prepared,
+        prepared: &Prepared,
         store: &Store,
         key: &Arc<PrivateKey>,
     ) -> Result<Packed> {
@@ -107,7 +152,8 @@ impl Project {
                 "SECRETS_UNSUPPORTED: the package asks for the secret {secret:?}; this version has no secrets yet: remove [capabilities] secrets"
             );
         }
-        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &prepared.wasm, &store, &key)).await??)
+        let wasm = prepared.wasm.clone();
+        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &wasm, &store, &key)).await??)
     }
 
     /// What to ask of the control plane for a package of this project.

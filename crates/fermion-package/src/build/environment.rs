@@ -1,33 +1,15 @@
-//! What a build sees of the environment: the caller's, without what an outer cargo set for its own build, and with the
-//! guest toolchain first on `PATH` where the active compiler cannot make components.
+//! What a build sees of the environment: a few named variables of the caller's, those that the manifest asks for, what
+//! makes builds repeatable, and the guest toolchain first on `PATH` where the active compiler cannot make components.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What cargo reads as settings of the machine and the network; it stays. Every other `CARGO...` variable was set for
-/// one build, and would make another one take its target folder, its flags or its version.
-const CARGO_SETTINGS: [&str; 7] = [
-    "CARGO_HOME",
-    "CARGO_HTTP_",
-    "CARGO_INSTALL_ROOT",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-];
-/// Set by an outer cargo or rustup for its own build.
-const OUTER: [&str; 8] = [
-    "MAKEFLAGS",
-    "MFLAGS",
-    "RUSTC",
-    "RUSTC_WORKSPACE_WRAPPER",
-    "RUSTDOC",
-    "RUSTDOCFLAGS",
-    "RUSTFLAGS",
-    "RUSTUP_TOOLCHAIN",
-];
+use fermion_model::manifest::Manifest;
+
+use super::{rebuild, recipe};
+
 /// Below a sysroot, the folder that is there when the compiler can make components.
 const TARGET_FOLDER: &str = "lib/rustlib/wasm32-wasip2";
 
@@ -45,17 +27,38 @@ impl Environment {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables
             .get(OsStr::new(name))
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
     }
 
-    /// The variables of a build in `folder`.
-    pub(super) fn for_build(&self, folder: &Path) -> BTreeMap<OsString, OsString> {
+    /// The variables of a build in `folder`; with another home, those of another user.
+    pub(crate) fn for_build(
+        &self,
+        manifest: &Manifest,
+        folder: &Path,
+        home: Option<&Path>,
+    ) -> BTreeMap<OsString, OsString> {
+        let asked = manifest
+            .build
+            .as_ref()
+            .map_or(&[][..], |build| &build.environment);
         let mut variables = self.variables.clone();
-        variables.retain(|name, _| !is_outer(name));
+        variables.retain(|name, _| recipe::passes(name) || asked.iter().any(|asked| name == asked.as_str()));
+        if let Some(home) = home {
+            rebuild::change_home(&mut variables, home);
+        }
+        recipe::apply(manifest, folder, &mut variables);
+        self.with_guest_toolchain(folder, variables)
+    }
+
+    fn with_guest_toolchain(
+        &self,
+        folder: &Path,
+        mut variables: BTreeMap<OsString, OsString>,
+    ) -> BTreeMap<OsString, OsString> {
         let Some(bin) = self.guest_toolchain() else {
             return variables;
         };
@@ -87,12 +90,6 @@ impl Environment {
     }
 }
 
-fn is_outer(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    let setting = CARGO_SETTINGS.iter().any(|setting| name.starts_with(setting));
-    (name.starts_with("CARGO") && !setting) || OUTER.contains(&name)
-}
-
 /// Asks the compiler that the build would find where its libraries are. No compiler is one without the target.
 fn active_compiler_has_target(folder: &Path, variables: &BTreeMap<OsString, OsString>) -> bool {
     let path = variables.get(OsStr::new("PATH")).cloned().unwrap_or_default();
@@ -112,7 +109,7 @@ fn active_compiler_has_target(folder: &Path, variables: &BTreeMap<OsString, OsSt
     answer.status.success() && Path::new(sysroot.trim_end()).join(TARGET_FOLDER).is_dir()
 }
 
-fn find(path: &OsStr, program: &str) -> Option<PathBuf> {
+pub(crate) fn find(path: &OsStr, program: &str) -> Option<PathBuf> {
     path.to_str()?
         .split(':')
         .filter(|folder| !folder.is_empty())
@@ -134,30 +131,55 @@ mod tests {
         )
     }
 
+    fn manifest(environment: &str) -> Manifest {
+        let text = format!(
+            "[package]\nname = \"a\"\nversion = \"1.0.0\"\ncomponent = \"a.wasm\"\n[build]\ncommand = \"true\"\n\
+             environment = [{environment}]"
+        );
+        Manifest::parse(&text, "fermion.toml").unwrap()
+    }
+
     #[test]
-    fn an_outer_cargo_is_not_inherited_and_settings_are() {
+    fn a_build_sees_what_is_named_and_nothing_else() {
         let outer = environment(&[
+            ("API_TOKEN", "x"),
+            ("API_URL", "x"),
             ("CARGO", "/x"),
             ("CARGO_TARGET_DIR", "/x"),
-            ("CARGO_MANIFEST_DIR", "/x"),
             ("CARGO_ENCODED_RUSTFLAGS", "x"),
-            ("CARGO_BUILD_TARGET", "x"),
+            ("CARGO_PROFILE_RELEASE_LTO", "x"),
             ("RUSTFLAGS", "x"),
             ("RUSTUP_TOOLCHAIN", "x"),
-            ("CARGO_HOME", "/home"),
+            ("CARGO_HOME", "/no/such/home"),
             ("CARGO_REGISTRIES_CRATES_IO_PROTOCOL", "sparse"),
             ("CARGO_NET_OFFLINE", "true"),
-            ("LANG", "C"),
+            ("LANG", "de_DE"),
+            ("SOURCE_DATE_EPOCH", "7"),
         ]);
-        let kept: Vec<_> = outer.for_build(Path::new("/")).into_keys().collect();
+        let seen = outer.for_build(&manifest("\"API_URL\", \"UNSET\""), Path::new("/"), None);
+        let named: Vec<_> = seen.keys().filter_map(|name| name.to_str()).collect();
         assert_eq!(
-            kept,
+            named,
             [
+                "API_URL",
                 "CARGO_HOME",
+                "CARGO_INCREMENTAL",
                 "CARGO_NET_OFFLINE",
+                "CARGO_PROFILE_RELEASE_CODEGEN_UNITS",
+                "CARGO_PROFILE_RELEASE_INCREMENTAL",
+                "CARGO_PROFILE_RELEASE_STRIP",
                 "CARGO_REGISTRIES_CRATES_IO_PROTOCOL",
-                "LANG"
+                "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
+                "LANG",
+                "LC_ALL",
+                "PYTHONHASHSEED",
+                "SOURCE_DATE_EPOCH",
+                "TZ",
             ]
+        );
+        assert_eq!(
+            (&seen[OsStr::new("LANG")], &seen[OsStr::new("SOURCE_DATE_EPOCH")]),
+            (&"C.UTF-8".into(), &"7".into())
         );
     }
 
@@ -175,7 +197,7 @@ mod tests {
         let active_text = active.to_str().unwrap();
         let cache = root.path().join("cache");
         let environment = environment(&[("PATH", active_text), ("XDG_CACHE_HOME", cache.to_str().unwrap())]);
-        let path = || environment.for_build(root.path())[OsStr::new("PATH")].clone();
+        let path = || environment.for_build(&manifest(""), root.path(), None)[OsStr::new("PATH")].clone();
 
         script(&active.join("rustc"), &format!("echo {}", sysroot.display()));
         assert_eq!(path(), active_text, "there is no guest toolchain");

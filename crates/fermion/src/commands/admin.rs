@@ -84,7 +84,7 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
         Arc::new(PrivateKey::load_or_create(&data.keys())?),
     );
     let prepared = project.build(None).await?;
-    let packed = project.publish(prepared, &store, &key).await?;
+    let packed = project.publish(&prepared, &store, &key).await?;
     let export = {
         let (store, digest) = (store.clone(), packed.digest);
         tokio::task::spawn_blocking(move || transfer::export(&store, &digest)).await??

@@ -6,12 +6,14 @@ use anyhow::{Context, Result, bail};
 use fermion_model::{Digest, PackageName, PackageReference};
 use fermion_package::facts::{self, Facts};
 use fermion_package::inspect::Inspection;
+use fermion_package::limits::WASM_BYTES_MAX;
 use fermion_package::store::Store;
 use fermion_package::verify::Verdict;
-use fermion_package::{Trust, Verified, When, attestations, inspect, load, signatures};
+use fermion_package::{Sizes, Trust, Verified, When, attestations, inspect, load, signatures, sizes};
 use fermion_telemetry::Clock as _;
 
 use crate::cli::{DataArgs, InspectArgs, PackageArgs};
+use crate::commands::package;
 use crate::data::DataDirectory;
 use crate::output;
 use crate::sink::WallClock;
@@ -21,6 +23,9 @@ pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
     if Path::new(&arguments.what).is_file() {
         let wasm =
             std::fs::read(&arguments.what).with_context(|| format!("cannot read {}", arguments.what))?;
+        if arguments.sizes {
+            return show_sizes(&sizes(&wasm)?, json);
+        }
         let facts = facts::facts(&wasm)?;
         if json {
             output::json(&facts);
@@ -32,10 +37,23 @@ pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
     }
     let found = find(&arguments.what, &arguments.data)?;
     let inspection = inspect::inspect(&found.store, &found.digest, &found.trust, found.when)?;
+    if arguments.sizes {
+        let wasm = found.store.read(&inspection.wasm, WASM_BYTES_MAX)?;
+        return show_sizes(&sizes(&wasm)?, json);
+    }
     if json {
         output::json(&inspection);
     } else {
         show_package(&inspection);
+    }
+    Ok(())
+}
+
+fn show_sizes(sizes: &Sizes, json: bool) -> Result<()> {
+    if json {
+        output::json(sizes);
+    } else {
+        package::show_sizes(sizes);
     }
     Ok(())
 }

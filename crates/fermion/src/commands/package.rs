@@ -1,77 +1,98 @@
 //! `fermion build` and `fermion pack`: from a folder to a component, from a folder to a signed package.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fermion_package::build::{Difference, Varied};
 use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
-use fermion_package::{Prepared, canonical, facts};
+use fermion_package::{Prepared, Sizes, canonical, facts};
+use serde_json::{Value, json};
 
-use crate::cli::BuildArgs;
+use crate::cli::{BuildArgs, PackArgs};
 use crate::data::DataDirectory;
 use crate::output;
 use crate::project::Project;
 
-/// Builds and checks the component.
+/// Builds and checks the component; on demand, builds it again elsewhere and compares.
 pub(crate) async fn build(arguments: &BuildArgs, json: bool) -> Result<()> {
-    let project = open(arguments)?;
+    let project = open(&arguments.folder)?;
     let prepared = project.build(arguments.sbom.as_deref()).await?;
     let facts = facts::facts(&prepared.wasm)?;
     facts.check_imports()?;
     let path = project.folder.join(&project.manifest.component);
-    if json {
-        output::json(&serde_json::json!({
-            "component": path, "bytes": prepared.built_bytes, "packed_bytes": prepared.wasm.len(), "facts": facts,
-            "sbom": sbom(&prepared),
-        }));
-    } else {
+    let mut document = summary(&prepared);
+    document["component"] = json!(path);
+    document["facts"] = json!(facts);
+    document["provenance"] = prepared.provenance.clone();
+    if !json {
         output::line(format!("built {}", path.display()));
         show(&prepared);
+        show_sizes(&prepared.sizes);
+    }
+    if arguments.verify {
+        let digest = canonical::digest(&prepared.wasm);
+        let (varied, stripped) = project.verify(prepared.built).await?;
+        document["reproducible"] = json!({ "component": digest, "stripped": stripped, "varied": varied });
+        if !json {
+            show_repeated(&varied, &stripped);
+        }
+    }
+    if json {
+        output::json(&document);
     }
     Ok(())
 }
 
 /// Builds, packs and signs.
-pub(crate) async fn pack(arguments: &BuildArgs, json: bool) -> Result<()> {
-    let project = open(arguments)?;
+pub(crate) async fn pack(arguments: &PackArgs, json: bool) -> Result<()> {
+    let project = open(&arguments.folder)?;
     let data = DataDirectory::open(&arguments.data.directory)?;
     let (store, key) = (
         Store::open(&data.store())?,
         Arc::new(PrivateKey::load_or_create(&data.keys())?),
     );
     let prepared = project.build(arguments.sbom.as_deref()).await?;
-    let sbom = sbom(&prepared);
-    let packed = project.publish(prepared, &store, &key).await?;
+    let packed = project.publish(&prepared, &store, &key).await?;
     if json {
-        output::json(&serde_json::json!({
-            "package": packed.reference.to_string(), "digest": packed.digest, "config": packed.config,
-            "component": packed.wasm, "component_bytes": packed.wasm_bytes, "signer": key.public().id(),
-            "sbom": sbom,
-        }));
+        let mut document = summary(&prepared);
+        document["package"] = packed.reference.to_string().into();
+        document["digest"] = json!(packed.digest);
+        document["config"] = json!(packed.config);
+        document["component"] = json!(packed.wasm);
+        document["component_bytes"] = packed.wasm_bytes.into();
+        document["signer"] = json!(key.public().id());
+        output::json(&document);
     } else {
         output::line(format!(
-            "packed {} ({} KiB)\n  digest {}\n  signed by {}\n  in {}",
+            "packed {}\n  digest  {}\n  signer  {}\n  store   {}",
             packed.reference,
-            packed.wasm_bytes.div_ceil(1024),
             packed.digest,
             key.public().id().short(),
             data.store().display(),
         ));
+        show(&prepared);
+        show_sizes(&prepared.sizes);
     }
     Ok(())
 }
 
-/// The bill of materials in a few words, for scripts.
-fn sbom(prepared: &Prepared) -> Option<serde_json::Value> {
-    prepared.sbom.as_ref().map(|sbom| {
-        serde_json::json!({
+/// What a build gave, for scripts.
+fn summary(prepared: &Prepared) -> Value {
+    let sbom = prepared.sbom.as_ref().map(|sbom| {
+        json!({
             "source": sbom.source, "components": sbom.components, "digest": canonical::digest(&sbom.bytes),
         })
+    });
+    json!({
+        "bytes": prepared.built.len(), "packed_bytes": prepared.wasm.len(), "sizes": prepared.sizes, "sbom": sbom,
     })
 }
 
+/// The same for people.
 fn show(prepared: &Prepared) {
-    let (built, packed) = (prepared.built_bytes, prepared.wasm.len() as u64);
+    let (built, packed) = (prepared.built.len(), prepared.wasm.len());
     let stripped = if packed < built {
         format!(", {} KiB once stripped", packed.div_ceil(1024))
     } else {
@@ -88,8 +109,37 @@ fn show(prepared: &Prepared) {
     }
 }
 
-fn open(arguments: &BuildArgs) -> Result<Project> {
-    let project = Project::open(&arguments.folder)?;
+/// The largest sections, and the crates with the most code where functions have names.
+pub(super) fn show_sizes(sizes: &Sizes) {
+    output::line("largest sections:");
+    for section in &sizes.sections {
+        output::line(format!("  {:>10}  {}", section.bytes, section.name));
+    }
+    if sizes.crates.is_empty() {
+        return;
+    }
+    output::line("crates with the most code:");
+    for found in &sizes.crates {
+        output::line(format!(
+            "  {:>10}  {} ({} functions)",
+            found.bytes, found.name, found.functions
+        ));
+    }
+}
+
+fn show_repeated(varied: &[Varied], stripped: &[Difference]) {
+    let varied: Vec<_> = varied.iter().map(|varied| varied.words()).collect();
+    output::line(format!(
+        "the second build gave the same component, with another {}",
+        varied.join(", ")
+    ));
+    for difference in stripped {
+        output::note(format!("note: not in the package: {difference}"));
+    }
+}
+
+fn open(folder: &Path) -> Result<Project> {
+    let project = Project::open(folder)?;
     project.say_notes();
     Ok(project)
 }

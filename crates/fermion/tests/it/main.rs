@@ -10,6 +10,7 @@
 mod platform;
 mod support;
 
+mod builds;
 mod package_commands;
 mod serve_bodies;
 mod serve_drain;
