@@ -27,6 +27,9 @@ case $1 in
   test)
     # Kills a deploy at each of its steps.
     need strace strace
+    # Foreign tools that our packages are tried with, and a registry that knows no referrers.
+    need skopeo skopeo
+    need docker-registry docker-registry
     # The Python example is built in an environment of its own.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
@@ -52,6 +55,15 @@ if ((${#packages[@]})); then
   say "installing ${packages[*]}"
   "${apt[@]}" update >&2 || say "apt-get update failed, going on with the package lists that are there"
   "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null
+  # Debian starts it as a service; tests start their own, and a machine of ours need not listen for more.
+  if [[ " ${packages[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
+    if [[ $(id -u) == 0 ]]; then elevated=(); else elevated=(sudo); fi
+    "${elevated[@]}" systemctl disable --now docker-registry >/dev/null 2>&1 || say "could not stop the service docker-registry"
+  fi
+fi
+
+if [[ $1 == test ]]; then
+  scripts/oras.sh
 fi
 
 scripts/guest-toolchain.sh >/dev/null

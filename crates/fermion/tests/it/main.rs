@@ -12,6 +12,9 @@ mod support;
 
 mod builds;
 mod package_commands;
+mod registries;
+mod registries_foreign;
+mod registries_hostile;
 mod serve_bodies;
 mod serve_drain;
 mod serve_egress;

@@ -2,6 +2,7 @@
 //! of a ready component, and the other commands against it. What is asserted here is only what every test relies on.
 
 mod projects;
+pub(crate) mod remotes;
 mod steps;
 
 use std::ffi::OsStr;
@@ -30,6 +31,8 @@ impl Ran {
     pub(crate) fn new<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fermion"));
         command.args(arguments).env_remove("FERMION_LOG");
+        // Nobody's real credentials take part in a test.
+        command.env("DOCKER_CONFIG", "/nonexistent");
         Self::of(command.stdin(Stdio::null()).output().expect("the binary starts"))
     }
 

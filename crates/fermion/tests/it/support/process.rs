@@ -87,15 +87,24 @@ impl Process {
     /// Starts the binary with these arguments, the compile cache of all tests, and nothing else of this environment
     /// that could change what it does.
     pub(crate) fn start<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fermion"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fermion"));
+        command
             .args(arguments)
             .env("FERMION_CACHE", cache())
             .env_remove("RUST_LOG")
+            // Nobody's real credentials take part in a test.
+            .env("DOCKER_CONFIG", "/nonexistent");
+        Self::of(command)
+    }
+
+    /// Starts any command.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the binary starts");
+            .unwrap_or_else(|why| panic!("{command:?} does not start ({why}): run `scripts/setup.sh test`"));
         let stdout = Lines::follow(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Lines::follow(child.stderr.take().expect("stderr is a pipe"));
         Self {
