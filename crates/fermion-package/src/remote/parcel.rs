@@ -98,6 +98,12 @@ impl Parcel {
         self.check_attached()
     }
 
+    fn has_referrer(&self, digest: &Digest) -> bool {
+        self.referrers
+            .iter()
+            .any(|known| known.descriptor.digest == *digest)
+    }
+
     fn add(&mut self, what: &'static str, blob: Descriptor, bytes_max: u64) -> Result<()> {
         if blob.size > bytes_max {
             return Err(Error::SizeExceeded {
@@ -161,18 +167,30 @@ impl Parcel {
                 parcel.add_referrer(read(store, &entry.media_type, &entry.digest)?)?;
             }
         }
+        // What came through the registry of this store is listed by the repository itself.
+        for entry in store.repository(&identity.name).referrers(&(*digest).into())? {
+            let Some(referrer) = entry.digest.sha256() else {
+                continue;
+            };
+            if !parcel.has_referrer(referrer) {
+                parcel.add_referrer(read(store, &entry.media_type, referrer)?)?;
+            }
+        }
         Ok((parcel, identity))
     }
 
-    /// Makes the documents a part of the store, beside what is attached there already. All blobs must be there.
+    /// Makes the package the repository's own, with what is attached to it beside what is attached there already. All
+    /// blobs must be in the store.
     pub(super) fn keep(&self, store: &Store, name: &PackageName) -> Result<()> {
         let repository = store.repository(name);
-        for blob in self.blobs.values() {
-            repository.adopt_blob(&blob.digest.into())?;
-        }
-        let put = |media_type: &str, bytes: &[u8]| repository.put_manifest(media_type, bytes, None);
-        put(MANIFEST_TYPE, &self.package.bytes)?;
         let digest = self.digest();
+        let adopt = |document: &Document, tag: Option<&str>| {
+            repository.adopt_manifest(&store.put(&document.bytes)?, tag)
+        };
+        adopt(&self.package, None)?;
+        for document in &self.referrers {
+            adopt(document, None)?;
+        }
         let _lock = store.lock_refs()?;
         if let Some(signature) = &self.signature {
             let old = match store.tag(name, &simple_tag(&digest))? {
@@ -181,23 +199,24 @@ impl Parcel {
             };
             let (document, config) = merged_signature(signature, old.as_ref())?;
             if let Some(config) = config {
-                repository.put_blob(&config)?;
+                store.put(&config)?;
             }
-            repository.put_manifest(MANIFEST_TYPE, &document.bytes, Some(&simple_tag(&digest)))?;
+            adopt(&document, Some(&simple_tag(&digest)))?;
         }
         if self.referrers.is_empty() {
             return Ok(());
         }
-        for document in &self.referrers {
-            put(&document.descriptor.media_type, &document.bytes)?;
-        }
-        let old = match store.tag(name, &referrers_tag(&digest))? {
+        let old: Option<Index> = match store.tag(name, &referrers_tag(&digest))? {
             Some(tagged) => Some(read(store, INDEX_TYPE, &tagged)?.parse("the list of referrers")?),
             None => None,
         };
-        let index = merged_index(&self.referrers, old)?;
-        repository.put_manifest(INDEX_TYPE, &index.bytes, Some(&referrers_tag(&digest)))?;
-        Ok(())
+        for entry in old.iter().flat_map(|index| &index.manifests) {
+            repository.adopt_manifest(&entry.digest, None)?;
+        }
+        adopt(
+            &merged_index(&self.referrers, old)?,
+            Some(&referrers_tag(&digest)),
+        )
     }
 }
 

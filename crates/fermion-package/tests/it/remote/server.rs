@@ -62,6 +62,7 @@ struct State {
     /// `REPOSITORY/manifests/REFERENCE` to media type and bytes.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     uploads: BTreeMap<String, Vec<u8>>,
+    opened: usize,
     log: Vec<Request>,
 }
 
@@ -281,7 +282,8 @@ impl Server {
                     return Reply::status(201);
                 }
             }
-            let id = format!("u{}", state.log.len());
+            state.opened += 1;
+            let id = format!("u{}", state.opened);
             state.uploads.insert(id.clone(), Vec::new());
             return Reply::Full(202, headers(&id, 0), Vec::new());
         }
