@@ -25,46 +25,46 @@ pub trait Dispatch: Send + Sync + 'static {
     fn limits(&self) -> &Limits;
 
     /// Answers one request. Polled on the connection's own task and dropped if the caller leaves. The permit must live
-    /// until the answer's body has ended *and* the guest is done.
+    /// until the answer's body has ended *and* the guest is done. `usage` is set before anything runs, so that a
+    /// request that fails or is given up is measured like one that is answered.
     fn dispatch(
         &self,
         request: http::Request<RequestBody>,
         permit: Permit,
         trace: TraceContext,
-    ) -> impl Future<Output = Result<Dispatched<Self::Body>, Failure>> + Send;
+        usage: &mut UsageMeter,
+    ) -> impl Future<Output = Result<http::Response<Self::Body>, Failure>> + Send;
 }
 
-/// A guest's answer with what it took to get it.
-#[derive(Debug)]
-pub struct Dispatched<B> {
-    /// Head and body.
-    pub response: http::Response<B>,
+/// What one request took of whoever ran it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
     /// Making or taking the instance.
     pub instantiate: Duration,
     /// True if the instance was made while the request waited.
     pub cold: bool,
-    /// Read when the record is made.
-    pub cpu: CpuMeter,
+    /// Guest CPU time.
+    pub cpu: Duration,
 }
 
-/// Guest CPU time of one request, read at its end. The default one always reads zero.
+/// Reads a request's usage at its end. The default one reads zero: nothing has run.
 #[derive(Clone, Default)]
-pub struct CpuMeter(Option<Arc<dyn Fn() -> Duration + Send + Sync>>);
+pub struct UsageMeter(Option<Arc<dyn Fn() -> Usage + Send + Sync>>);
 
-impl std::fmt::Debug for CpuMeter {
+impl std::fmt::Debug for UsageMeter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("CpuMeter").field(&self.get()).finish()
+        f.debug_tuple("UsageMeter").field(&self.get()).finish()
     }
 }
 
-impl CpuMeter {
+impl UsageMeter {
     /// A meter that whoever runs the guest keeps.
-    pub fn reading(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+    pub fn reading(read: impl Fn() -> Usage + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 
-    /// The time used so far.
-    pub fn get(&self) -> Duration {
+    /// The usage so far.
+    pub fn get(&self) -> Usage {
         self.0.as_ref().map(|read| read()).unwrap_or_default()
     }
 }

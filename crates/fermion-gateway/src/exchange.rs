@@ -16,7 +16,7 @@ use crate::check::{self, Target};
 use crate::connection::{InFlight, ThreadState};
 use crate::limits::ServerLimits;
 use crate::record::{PerThread, Progress, Tally};
-use crate::{Dispatch, Dispatched, Lookup, Record, RequestBody, RouteTable, TraceContext, problem};
+use crate::{Dispatch, Lookup, Record, RequestBody, RouteTable, TraceContext, problem};
 
 /// What every connection of one serving thread needs.
 #[derive(Debug)]
@@ -108,18 +108,13 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         }
         tally.trace().inject(request.headers_mut());
         let is_head = request.method() == Method::HEAD;
-        let dispatched = target.dispatch(request, permit, *tally.trace()).await;
-        if let Ok(dispatched) = &dispatched {
-            tally.instantiate = dispatched.instantiate;
-            tally.cold = dispatched.cold;
-            tally.cpu = Some(dispatched.cpu.clone());
-        }
+        let trace = *tally.trace();
+        let dispatched = target.dispatch(request, permit, trace, &mut tally.usage).await;
         // What was wrong with the request's body goes before whatever the guest made of it.
         if let Some(failure) = tally.upload.as_ref().and_then(|upload| upload.failure()) {
             return Err(Refusal::Failure(failure.clone()));
         }
-        let Dispatched { response, .. } = dispatched?;
-        let (mut parts, body) = response.into_parts();
+        let (mut parts, body) = dispatched?.into_parts();
         let declared = check::answer(&mut parts, is_head)?;
         Ok(Accepted {
             parts,

@@ -27,7 +27,7 @@ mod sniff;
 mod trace;
 
 pub use admission::{Admission, Permit};
-pub use dispatch::{CpuMeter, Dispatch, Dispatched};
+pub use dispatch::{Dispatch, Usage, UsageMeter};
 pub use error::Error;
 pub use limits::ServerLimits;
 pub use problem::answer as problem_answer;

@@ -11,7 +11,7 @@ use http::Method;
 
 use crate::connection::InFlight;
 use crate::request_body::BodyMeter;
-use crate::{CpuMeter, TraceContext, clock};
+use crate::{TraceContext, UsageMeter, clock};
 
 /// Takes the record of every request, on the request's own thread: it must not block.
 pub trait Record: Send + Sync + 'static {
@@ -52,11 +52,9 @@ pub(crate) struct Tally<R: Record> {
     fault: Option<Fault>,
     detail: String,
     pub(crate) progress: Progress,
-    pub(crate) cold: bool,
     pub(crate) queue: Duration,
-    pub(crate) instantiate: Duration,
     first_byte: Option<Duration>,
-    pub(crate) cpu: Option<CpuMeter>,
+    pub(crate) usage: UsageMeter,
     pub(crate) upload: Option<Arc<BodyMeter>>,
     pub(crate) bytes_out: u64,
     pub(crate) in_flight: Option<InFlight>,
@@ -79,11 +77,9 @@ impl<R: Record> Tally<R> {
             fault: None,
             detail: String::new(),
             progress: Progress::Open,
-            cold: false,
             queue: Duration::ZERO,
-            instantiate: Duration::ZERO,
             first_byte: None,
-            cpu: None,
+            usage: UsageMeter::default(),
             upload: None,
             bytes_out: 0,
             in_flight: None,
@@ -117,6 +113,7 @@ impl<R: Record> Tally<R> {
 impl<R: Record> Drop for Tally<R> {
     fn drop(&mut self) {
         let total = self.elapsed();
+        let usage = self.usage.get();
         if std::thread::panicking() {
             self.fail(&Failure::new(
                 Fault::Internal,
@@ -133,12 +130,12 @@ impl<R: Record> Drop for Tally<R> {
             fault: self.fault,
             detail: std::mem::take(&mut self.detail),
             client_gone: self.progress == Progress::Open,
-            cold: self.cold,
+            cold: usage.cold,
             queue: self.queue,
-            instantiate: self.instantiate,
+            instantiate: usage.instantiate,
             first_byte: self.first_byte.unwrap_or(total),
             total,
-            cpu: self.cpu.as_ref().map(CpuMeter::get).unwrap_or_default(),
+            cpu: usage.cpu,
             bytes_in: self.upload.as_ref().map_or(0, |meter| meter.bytes()),
             bytes_out: self.bytes_out,
         });

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
 use fermion_gateway::{
-    Admission, CpuMeter, Dispatch, Dispatched, Permit, RequestBody, RouteTable, TraceContext,
+    Admission, Dispatch, Permit, RequestBody, RouteTable, TraceContext, Usage, UsageMeter,
 };
 use fermion_model::fault::{Failure, Fault};
 use fermion_model::record::Served;
 use fermion_model::{Limits, Release};
-use fermion_runtime::{Call, GuestBody, GuestOutput, Program, Stream};
+use fermion_runtime::{Call, GuestBody, GuestOutput, Meter, Program, Stream};
 use fermion_telemetry::{GuestLog, LogHub};
 
 /// The table that the gateway reads at every request and the node swaps.
@@ -95,7 +96,8 @@ impl Dispatch for Target {
         request: http::Request<RequestBody>,
         permit: Permit,
         trace: TraceContext,
-    ) -> Result<Dispatched<GuestBody>, Failure> {
+        usage: &mut UsageMeter,
+    ) -> Result<http::Response<GuestBody>, Failure> {
         let work = self
             .work
             .as_ref()
@@ -108,24 +110,23 @@ impl Dispatch for Target {
         };
         let output = Arc::new(Lines(work.logs.guest(&self.served, trace.trace_id)));
         let traceparent = request.headers().get("traceparent").cloned();
-        let reply = work
-            .program
-            .handle(
-                request,
-                Call {
-                    permit,
-                    output,
-                    traceparent,
-                },
-            )
-            .await?;
-        let meter = reply.meter;
-        Ok(Dispatched {
-            response: reply.response,
-            instantiate: meter.instantiate(),
-            cold: true,
-            cpu: CpuMeter::reading(move || meter.cpu()),
-        })
+        let meter = Arc::new(Meter::default());
+        *usage = UsageMeter::reading({
+            let meter = Arc::clone(&meter);
+            move || Usage {
+                instantiate: meter.instantiate(),
+                // Every instance is made for the request that waits for it.
+                cold: meter.instantiate() > Duration::ZERO,
+                cpu: meter.cpu(),
+            }
+        });
+        let call = Call {
+            permit,
+            output,
+            traceparent,
+            meter,
+        };
+        work.program.handle(request, call).await
     }
 }
 

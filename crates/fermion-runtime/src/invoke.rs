@@ -33,14 +33,7 @@ pub struct Call<P> {
     pub output: Arc<dyn GuestOutput>,
     /// Added to outgoing requests that carry none.
     pub traceparent: Option<http::HeaderValue>,
-}
-
-/// A guest's answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// Head and body; the body drives the guest.
-    pub response: http::Response<GuestBody>,
-    /// What the guest used; still counting while the body streams.
+    /// A new meter: counts what the guest uses, until its answer's body has ended.
     pub meter: Arc<Meter>,
 }
 
@@ -66,13 +59,16 @@ impl Program {
         }
     }
 
-    /// Runs one request in a fresh instance and gives the answer as soon as its head is known.
-    pub async fn handle<B, P>(&self, request: http::Request<B>, call: Call<P>) -> Result<Reply, Failure>
+    /// Runs one request in a fresh instance and gives the answer as soon as its head is known. The body drives the guest.
+    pub async fn handle<B, P>(
+        &self,
+        request: http::Request<B>,
+        call: Call<P>,
+    ) -> Result<http::Response<GuestBody>, Failure>
     where
         B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
         P: Send + Sync + 'static,
     {
-        let meter = Arc::new(Meter::default());
         let slot = Slot::default();
         // Only a guest of WASI 0.3 goes on by itself after its answer, and must be told that the answer is out.
         let ended = matches!(self.handler, Handler::P3(_)).then(CancellationToken::new);
@@ -90,12 +86,13 @@ impl Program {
             permit,
             output,
             traceparent,
+            meter,
         } = call;
         let store = self.store(&meter, output, traceparent);
         let future = self.start(request, store, &meter, &slot, ended.clone());
         let mut run = Run {
             future,
-            meter: meter.clone(),
+            meter,
             deadline: Deadline::new(self.limits.wall_time),
         };
         let (response, run) = poll_fn(|cx| {
@@ -119,10 +116,7 @@ impl Program {
         if head_only {
             body = body.finish_unheard();
         }
-        Ok(Reply {
-            response: http::Response::from_parts(parts, body),
-            meter,
-        })
+        Ok(http::Response::from_parts(parts, body))
     }
 
     fn start(

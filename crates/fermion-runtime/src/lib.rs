@@ -25,7 +25,7 @@ pub use engine::{Allocation, Engines, Generation};
 pub use error::Error;
 pub use grants::{Directory, EgressRule, Grants};
 pub use guest_body::GuestBody;
-pub use invoke::{Call, Reply};
+pub use invoke::Call;
 pub use meter::Meter;
 pub use output::{GuestOutput, Stream};
 pub use program::Program;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fermion_gateway::{Admission, CpuMeter, Dispatch, Dispatched, Permit, RequestBody, TraceContext};
+use fermion_gateway::{Admission, Dispatch, Permit, RequestBody, TraceContext, Usage, UsageMeter};
 use fermion_model::fault::Failure;
 use fermion_model::record::Served;
 use fermion_model::{Fault, Limits};
@@ -108,7 +108,13 @@ impl Dispatch for App {
         request: Request<RequestBody>,
         permit: Permit,
         _trace: TraceContext,
-    ) -> Result<Dispatched<Answer>, Failure> {
+        usage: &mut UsageMeter,
+    ) -> Result<Response<Answer>, Failure> {
+        *usage = UsageMeter::reading(|| Usage {
+            instantiate: Duration::from_micros(5),
+            cold: true,
+            cpu: Duration::from_micros(7),
+        });
         let path = request.uri().path().to_owned();
         let path = path
             .strip_prefix(&format!("/{}", self.served.app))
@@ -138,18 +144,11 @@ impl Dispatch for App {
                 None => stream::iter([data(show(&self.served.app, &request))]).boxed(),
             },
         };
-        let response = response.map(|()| Answer {
+        Ok(response.map(|()| Answer {
             frames,
             length,
             _permit: permit,
-        });
-        let cpu = CpuMeter::reading(|| Duration::from_micros(7));
-        Ok(Dispatched {
-            response,
-            instantiate: Duration::from_micros(5),
-            cold: true,
-            cpu,
-        })
+        }))
     }
 }
 

@@ -191,3 +191,20 @@ fn cpu_time_of_a_busy_guest_is_recorded() {
     let (cpu, total) = (line["cpu_us"].as_u64(), line["total_us"].as_u64());
     assert!(cpu > Some(0) && cpu <= total, "{line}");
 }
+
+/// A request that fails before its answer's head is measured like any other.
+#[test]
+fn usage_of_a_request_that_fails_is_recorded() {
+    let site = Site::new();
+    let log = site.path().join("access.log");
+    let project = site.simple("busy", "1.0.0", "p2-edge");
+    let up = Up::start_with(&site, &[&project], &["--access-log", log.to_str().unwrap()]);
+    up.get("/busy/loop");
+    up.stop();
+    let line = &access(&log)["/busy/loop"];
+    assert_eq!(line["fault"], "GUEST_CPU_LIMIT", "{line}");
+    assert_eq!(line["cold"], true, "{line}");
+    for field in ["cpu_us", "instantiate_us"] {
+        assert!(line[field].as_u64() > Some(0), "{field}: {line}");
+    }
+}
