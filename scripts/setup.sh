@@ -67,3 +67,14 @@ if [[ $1 == test ]]; then
 fi
 
 scripts/guest-toolchain.sh >/dev/null
+
+# Another implementation's verifier of sigstore bundles, held against what we sign.
+if [[ $1 == test ]]; then
+  sigstore=target/sigstore
+  if [[ ! -d $sigstore/node_modules/@sigstore/verify ]]; then
+    say "installing @sigstore/verify"
+    mkdir -p "$sigstore"
+    npm install --silent --no-audit --no-fund --package-lock=false --prefix "$sigstore" @sigstore/verify@3.1.1 >&2
+  fi
+  cp scripts/sigstore/verify.mjs "$sigstore/"
+fi

@@ -256,9 +256,9 @@ impl Trust {
                 Ok(key) => match key.standing(role, name, when) {
                     Ok(()) if signers.iter().any(|signer| signer.id == key.entry.id) => {}
                     Ok(()) => signers.push(key.signer()),
-                    Err(why) => drop(reasons.insert(why)),
+                    Err(why) => reasons.extend([why]),
                 },
-                Err(id) => drop(reasons.insert(format!("the key {} is not trusted any more", id.short()))),
+                Err(id) => reasons.extend([format!("the key {} is not trusted any more", id.short())]),
             }
         }
         signers.sort_by_key(|signer| signer.id);

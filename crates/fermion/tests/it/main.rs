@@ -26,6 +26,7 @@ mod serve_start;
 mod serve_surface;
 mod serve_wire;
 mod up_compile;
+mod sigstore;
 mod up_deploy;
 mod up_kill;
 mod up_logs;
