@@ -9,10 +9,10 @@ use fermion_model::{Digest, PackageName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::canonical::{Descriptor, ImageManifest, Index};
-use crate::limits::{ATTACHED_BYTES_MAX, MANIFEST_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX};
+use crate::canonical::{Descriptor, ImageManifest};
+use crate::limits::{ATTACHED_BYTES_MAX, MANIFEST_BYTES_MAX, SIGNATURE_BYTES_MAX};
 use crate::referrers::{
-    BUNDLE_TYPE, PAYLOAD_TYPE, STATEMENT_TYPE, attach, bundle, bundle_annotations, referrers_tag,
+    BUNDLE_TYPE, PAYLOAD_TYPE, STATEMENT_TYPE, attach, bundle, bundle_annotations, listed,
 };
 use crate::trust::{Role, Signer, TrustedKey};
 use crate::verify::Bundle;
@@ -104,18 +104,9 @@ pub fn attestations(
 ) -> Result<Attestations> {
     let sbom_digest = load::documents(store, digest)?.config.contract.sbom_digest;
     let mut found = Attestations::default();
-    let Some(tagged) = store.tag(name, &referrers_tag(digest))? else {
-        return Ok(found);
-    };
-    let what = "the list of attachments";
-    let index: Index = serde_json::from_slice(&store.read_part(what, &tagged, MANIFEST_BYTES_MAX)?)
-        .map_err(|why| Error::layout(what, why.to_string()))?;
-    if index.manifests.len() > SIGNATURES_MAX {
-        return Err(Error::layout(what, format!("more than {SIGNATURES_MAX} entries")));
-    }
     let mut statements = Statements::default();
-    for entry in &index.manifests {
-        let read = match kind_of(store, entry) {
+    for entry in listed(store, name, digest)? {
+        let read = match kind_of(store, &entry) {
             Ok((SBOM_TYPE, layer)) => sbom(store, &layer, sbom_digest).map(|sbom| found.sbom = Some(sbom)),
             Ok((_, layer)) => statements.add(store, &layer, digest, trust),
             Err(Skip::Other) => Ok(()),

@@ -78,13 +78,22 @@ pub(crate) fn put_manifest(
     Ok(Descriptor::of(media_type, &bytes))
 }
 
-/// Writes the manifest of an attachment; it is not listed yet.
+/// Writes the manifest of an attachment, if there is room for one more; it is not in the index yet. The caller holds the
+/// lock on references.
 pub(crate) fn put_attachment(
     store: &Store,
     name: &PackageName,
     digest: &Digest,
     attachment: Attachment<'_>,
 ) -> Result<Descriptor> {
+    // The registry lists it as soon as it is written: one too many would make the package unreadable.
+    check_count(
+        store
+            .repository(name)
+            .referrers(&(*digest).into())?
+            .len()
+            .saturating_add(1),
+    )?;
     let subject = store.read(digest, MANIFEST_BYTES_MAX)?;
     let layer = put_blob(store, name, attachment.artifact_type, attachment.payload)?;
     let empty = put_blob(store, name, EMPTY_TYPE, b"{}")?;
@@ -146,12 +155,43 @@ pub fn attach(
         payload,
         annotations,
     };
+    let _lock = store.lock_refs()?;
     let entry = put_attachment(store, name, digest, attachment)?;
     let attached = entry.digest;
-    let _lock = store.lock_refs()?;
     let index = index_with(store, name, digest, entry)?;
     store.set_tag(name, &referrers_tag(digest), &index)?;
     Ok(attached)
+}
+
+/// Everything that refers to a package: what the index under its tag lists, and what clients of the registry have pushed
+/// with the package as its subject. The index must be whole.
+pub(crate) fn listed(store: &Store, name: &PackageName, digest: &Digest) -> Result<Vec<Descriptor>> {
+    let what = "the list of signatures";
+    let mut entries = match store.tag(name, &referrers_tag(digest))? {
+        None => Vec::new(),
+        Some(tagged) => {
+            let bytes = store.read_part(what, &tagged, MANIFEST_BYTES_MAX)?;
+            let index: Index =
+                serde_json::from_slice(&bytes).map_err(|why| Error::layout(what, why.to_string()))?;
+            index.manifests
+        }
+    };
+    for referrer in store.repository(name).referrers(&(*digest).into())? {
+        let Some(digest) = referrer.digest.sha256().copied() else {
+            continue;
+        };
+        if entries.iter().all(|entry| entry.digest != digest) {
+            entries.push(Descriptor {
+                annotations: referrer.annotations,
+                artifact_type: referrer.artifact_type,
+                digest,
+                media_type: referrer.media_type,
+                size: referrer.size,
+            });
+        }
+    }
+    check_count(entries.len())?;
+    Ok(entries)
 }
 
 pub(crate) fn check_count(count: usize) -> Result<()> {

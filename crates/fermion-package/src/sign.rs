@@ -36,9 +36,9 @@ pub fn sign(store: &Store, name: &PackageName, digest: &Digest, key: &PrivateKey
         payload: &bundle,
         annotations: bundle_annotations(PREDICATE),
     };
+    let _lock = store.lock_refs()?;
     let bundle = put_attachment(store, name, digest, attachment)?;
     let simple = simple_layer(store, name, digest, key)?;
-    let _lock = store.lock_refs()?;
     let simple = simple_manifest(store, name, digest, simple)?;
     let index = index_with(store, name, digest, bundle)?;
     store.set_tag(name, &simple_tag(digest), &simple)?;

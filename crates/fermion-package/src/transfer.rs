@@ -8,6 +8,7 @@ use fermion_model::{Digest, PackageName};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{ImageManifest, Index};
+use crate::channel::is_channel_tag;
 use crate::limits::{MANIFEST_BYTES_MAX, REFS_MAX};
 use crate::load::{self, Documents};
 use crate::referrers::referrers_tag;
@@ -70,6 +71,15 @@ pub fn export(store: &Store, digest: &Digest) -> Result<Export> {
         }
         tags.push((referrers_tag(digest), tagged));
     }
+    // What is let in only through a channel needs the channel's document along with it.
+    for (tag, tagged) in store
+        .tags(&name)?
+        .into_iter()
+        .filter(|(tag, _)| is_channel_tag(tag))
+    {
+        add_manifest(store, &tagged, &mut blobs)?;
+        tags.push((tag, tagged));
+    }
     let version = config.contract.version.to_string();
     if store.tag(&name, &version)? == Some(*digest) {
         tags.push((version, *digest));
@@ -128,7 +138,7 @@ pub fn import_refs(store: &Store, refs: &Refs) -> Result<()> {
         check_tag(tag)?;
         let signature = *tag == simple_tag(&refs.digest) || *tag == referrers_tag(&refs.digest);
         let versioned = *tag == version && *digest == refs.digest;
-        if !(signature || versioned) {
+        if !(signature || versioned || is_channel_tag(tag)) {
             return Err(Error::layout(
                 "the references",
                 format!("{tag:?} is not a tag of this package"),

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use fermion_model::{Digest, PackageName};
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::{Descriptor, ImageManifest, Index};
+use crate::canonical::{Descriptor, ImageManifest};
 use crate::envelope::Envelope;
 use crate::limits::{MANIFEST_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX};
-use crate::referrers::{BUNDLE_TYPE, PAYLOAD_TYPE, STATEMENT_TYPE, referrers_tag};
+use crate::referrers::{BUNDLE_TYPE, PAYLOAD_TYPE, STATEMENT_TYPE, listed};
 use crate::sign::{PREDICATE, SIMPLE_KIND, SIMPLE_SIGNATURE, SIMPLE_TYPE, simple_tag};
 use crate::trust::Role;
 use crate::{Error, PublicKey, Result, Store, Trust, Verified, When};
@@ -159,9 +159,7 @@ pub fn signatures(
     if let Some(tagged) = store.tag(name, &simple_tag(digest))? {
         simple(store, &tagged, &judge, &mut reports)?;
     }
-    if let Some(tagged) = store.tag(name, &referrers_tag(digest))? {
-        bundles(store, &tagged, &judge, &mut reports)?;
-    }
+    bundles(store, &judge, &mut reports)?;
     Ok(reports)
 }
 
@@ -285,18 +283,9 @@ struct Subject {
     digest: BTreeMap<String, String>,
 }
 
-fn bundles(
-    store: &Store,
-    tagged: &Digest,
-    judge: &Judge<'_>,
-    reports: &mut Vec<SignatureReport>,
-) -> Result<()> {
-    let what = "the list of signatures";
-    let bytes = store.read_part(what, tagged, MANIFEST_BYTES_MAX)?;
-    let index: Index = parse(what, &bytes)?;
-    check_count(what, index.manifests.len())?;
-    for entry in &index.manifests {
-        if let Some(layer) = bundle_layer(store, entry)? {
+fn bundles(store: &Store, judge: &Judge<'_>, reports: &mut Vec<SignatureReport>) -> Result<()> {
+    for entry in listed(store, judge.name, judge.digest)? {
+        if let Some(layer) = bundle_layer(store, &entry)? {
             let bytes = store.read_described("the signature bundle", &layer, SIGNATURE_BYTES_MAX)?;
             let verdicts = bundle_verdicts(&bytes, judge).unwrap_or_else(|| {
                 vec![Verdict::OtherKind {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
-use fermion_model::RemoteReference;
 use fermion_model::app::{APP_FILE, App, PackageChoice};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest};
+use fermion_model::{Digest, RemoteReference};
 use fermion_package::build::{Difference, Varied, doubts};
+use fermion_package::keys::SigningKeys;
 use fermion_package::{
-    Cancel, Environment, Packed, Prepared, PrivateKey, Store, build, prepare, publish, rebuild,
+    Cancel, Companions, Environment, Packed, Prepared, Store, build, prepare, publish_with, rebuild,
 };
 
 use crate::output;
@@ -139,21 +140,36 @@ impl Project {
         Ok(done?)
     }
 
-    /// Makes a signed package of a component, in the local store.
+    /// Makes a signed package of a component, in the local store, with its bill of materials and a statement about where
+    /// it comes from. The keys are those that sign in the folder `keys` now; also gives the id of the package's signer.
     pub(crate) async fn publish(
         &self,
         prepared: &Prepared,
         store: &Store,
-        key: &Arc<PrivateKey>,
-    ) -> Result<Packed> {
-        let (manifest, store, key) = (self.manifest.clone(), store.clone(), key.clone());
+        keys: &Path,
+    ) -> Result<(Packed, Digest)> {
+        let (manifest, store, keys) = (self.manifest.clone(), store.clone(), keys.to_owned());
         if let Some(secret) = self.manifest.capabilities.secrets.first() {
             bail!(
                 "SECRETS_UNSUPPORTED: the package asks for the secret {secret:?}; this version has no secrets yet: remove [capabilities] secrets"
             );
         }
-        let wasm = prepared.wasm.clone();
-        Ok(tokio::task::spawn_blocking(move || publish(&manifest, &wasm, &store, &key)).await??)
+        let Prepared {
+            wasm,
+            sbom,
+            provenance,
+            ..
+        } = prepared.clone();
+        let published = tokio::task::spawn_blocking(move || {
+            let keys = SigningKeys::load_or_create(&keys)?;
+            let companions = Companions {
+                sbom: sbom.as_ref().map(|sbom| sbom.bytes.as_slice()),
+                provenance: Some((&provenance, &keys.provenance)),
+            };
+            let packed = publish_with(&manifest, &wasm, &store, &keys.package, companions)?;
+            Ok::<_, fermion_package::Error>((packed, keys.package.public().id()))
+        });
+        Ok(published.await??)
     }
 
     /// What to ask of the control plane for a package of this project.

@@ -11,7 +11,7 @@ use fermion_gateway::{RouteTable, Server, ServerConfig};
 use fermion_node::{Node, Preparer, Routes};
 use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
-use fermion_package::keys::PrivateKey;
+use fermion_package::keys::SigningKeys;
 use fermion_package::remote::Client;
 use fermion_package::store::Store;
 use fermion_runtime::{Compiler, Engines};
@@ -39,7 +39,6 @@ pub(crate) struct Platform {
     pub(crate) data: DataDirectory,
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) key: Arc<PrivateKey>,
     pub(crate) control: Control,
     pub(crate) logs: LogHub,
     pub(crate) gateway: fermion_gateway::Bound,
@@ -62,7 +61,8 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     }
     let gateway = Server::bind(config)?;
     let store = Store::open(&data.store())?;
-    let key = Arc::new(PrivateKey::load_or_create(&data.keys())?);
+    // Made before anybody looks at who is trusted, so that a new folder trusts its own keys.
+    SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
@@ -122,7 +122,6 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         data,
         bus,
         store,
-        key,
         control,
         logs,
         gateway,
@@ -192,7 +191,6 @@ pub(crate) struct Front {
     pub(crate) data: DataDirectory,
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) key: Arc<PrivateKey>,
     pub(crate) control: Control,
     pub(crate) logs: LogHub,
     pub(crate) gateway_address: std::net::SocketAddr,
@@ -211,7 +209,6 @@ impl Platform {
             data,
             bus,
             store,
-            key,
             control,
             logs,
             gateway,
@@ -229,7 +226,6 @@ impl Platform {
                 data,
                 bus,
                 store,
-                key,
                 control,
                 logs,
                 gateway_address,

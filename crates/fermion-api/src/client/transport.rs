@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::io::ReaderStream;
 
 use crate::limits::{ANSWER_WAIT_MAX, CONNECT_WAIT_MAX, JSON_BYTES_MAX};
-use crate::{Error, Problem};
+use crate::{Error, Problem, paths};
 
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -146,7 +146,8 @@ impl Transport {
             .method(call.method)
             .uri(format!("{}{}", self.address, call.path))
             .header(AUTHORIZATION, self.authorization.clone());
-        if call.method == Method::POST {
+        // A blob is the one body that is no JSON.
+        if call.method == Method::POST || call.path == paths::TRUST {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         if let Some(bytes) = bytes {

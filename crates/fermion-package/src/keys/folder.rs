@@ -214,6 +214,25 @@ impl KeyFolder {
     }
 }
 
+/// The keys with which a package is made: one signs it, another says where it comes from.
+#[derive(Debug)]
+pub struct SigningKeys {
+    /// Signs the package.
+    pub package: PrivateKey,
+    /// Vouches for its origin; never the same key.
+    pub provenance: PrivateKey,
+}
+
+impl SigningKeys {
+    /// The keys of a folder; made on first use.
+    pub fn load_or_create(folder: &Path) -> Result<Self> {
+        Ok(Self {
+            package: PrivateKey::load_or_create(folder)?,
+            provenance: KeyFolder::new(folder).load_or_create(&KeyFolder::name_of(None, Role::Provenance))?,
+        })
+    }
+}
+
 impl PrivateKey {
     /// The key of a folder that signs packages; made on first use.
     pub fn load_or_create(folder: &Path) -> Result<Self> {

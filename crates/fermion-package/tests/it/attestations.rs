@@ -125,6 +125,7 @@ fn a_package_with_nothing_but_provenance_is_not_signed() {
     ] {
         std::fs::remove_file(tags.join(tag)).unwrap();
     }
+    std::fs::remove_dir_all(world.store.root().join("repositories/acme/hello/_referrers")).unwrap();
     vouch(&world, 1);
     vouch(&world, 4);
     let error = fermion_package::verify(&world.store, name, world.digest(), &trust(1), when()).unwrap_err();

@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
 use fermion_model::RemoteReference;
 use fermion_model::app::App;
-use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
 use fermion_package::transfer;
 use fermion_telemetry::rfc3339;
@@ -79,12 +78,9 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
     // Whether it runs and lets us in is known before the build, not after it.
     client.status().await?;
     let data = DataDirectory::open(&arguments.admin.data.directory)?;
-    let (store, key) = (
-        Store::open(&data.store())?,
-        Arc::new(PrivateKey::load_or_create(&data.keys())?),
-    );
+    let store = Store::open(&data.store())?;
     let prepared = project.build(None).await?;
-    let packed = project.publish(&prepared, &store, &key).await?;
+    let (packed, _) = project.publish(&prepared, &store, &data.keys()).await?;
     let export = {
         let (store, digest) = (store.clone(), packed.digest);
         tokio::task::spawn_blocking(move || transfer::export(&store, &digest)).await??

@@ -1,14 +1,11 @@
 //! `fermion build` and `fermion pack`: from a folder to a component, from a folder to a signed package.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use anyhow::Result;
 use fermion_package::build::{Difference, Varied};
-use fermion_package::keys::PrivateKey;
 use fermion_package::store::Store;
 use fermion_package::{Prepared, Sizes, canonical, facts};
 use serde_json::{Value, json};
+use std::path::Path;
 
 use crate::cli::{BuildArgs, PackArgs};
 use crate::data::DataDirectory;
@@ -49,12 +46,9 @@ pub(crate) async fn build(arguments: &BuildArgs, json: bool) -> Result<()> {
 pub(crate) async fn pack(arguments: &PackArgs, json: bool) -> Result<()> {
     let project = open(&arguments.folder)?;
     let data = DataDirectory::open(&arguments.data.directory)?;
-    let (store, key) = (
-        Store::open(&data.store())?,
-        Arc::new(PrivateKey::load_or_create(&data.keys())?),
-    );
+    let store = Store::open(&data.store())?;
     let prepared = project.build(arguments.sbom.as_deref()).await?;
-    let packed = project.publish(&prepared, &store, &key).await?;
+    let (packed, signer) = project.publish(&prepared, &store, &data.keys()).await?;
     if json {
         let mut document = summary(&prepared);
         document["package"] = packed.reference.to_string().into();
@@ -62,14 +56,14 @@ pub(crate) async fn pack(arguments: &PackArgs, json: bool) -> Result<()> {
         document["config"] = json!(packed.config);
         document["component"] = json!(packed.wasm);
         document["component_bytes"] = packed.wasm_bytes.into();
-        document["signer"] = json!(key.public().id());
+        document["signer"] = json!(signer);
         output::json(&document);
     } else {
         output::line(format!(
             "packed {}\n  digest  {}\n  signer  {}\n  store   {}",
             packed.reference,
             packed.digest,
-            key.public().id().short(),
+            signer.short(),
             data.store().display(),
         ));
         show(&prepared);

@@ -79,7 +79,9 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
         None => {
             let prepared = project.build(None).await?;
             let built = begun.elapsed();
-            let packed = project.publish(&prepared, &front.store, &front.key).await?;
+            let (packed, _) = project
+                .publish(&prepared, &front.store, &front.data.keys())
+                .await?;
             (project.request(&packed), built, begun.elapsed() - built)
         }
     };

@@ -41,7 +41,10 @@ fn bundles(site: &Site, package: &Value) -> Vec<(String, PathBuf)> {
 /// What the other verifier says: whether it accepts, and its words.
 fn verify(pem: &Path, bundle: &Path, digest: &str) -> (bool, String) {
     let script = root().join("target/sigstore/verify.mjs");
-    assert!(script.is_file(), "@sigstore/verify is not installed: run `scripts/setup.sh test`");
+    assert!(
+        script.is_file(),
+        "@sigstore/verify is not installed: run `scripts/setup.sh test`"
+    );
     let ran = Command::new("node")
         .arg(script)
         .args([pem, bundle])
@@ -68,12 +71,17 @@ fn a_strangers_verifier_accepts_what_is_signed_and_refuses_the_rest() {
     let (dev, stranger) = (public_key(&site, "dev"), public_key(&site, "stranger"));
     let digest = packed["digest"].as_str().unwrap().trim_start_matches("sha256:");
     let found = bundles(&site, &packed);
-    let signature = found.iter().find(|(predicate, _)| predicate == "https://sigstore.dev/cosign/sign/v1");
+    let signature = found
+        .iter()
+        .find(|(predicate, _)| predicate == "https://sigstore.dev/cosign/sign/v1");
     let (_, bundle) = signature.expect("a package has a signature bundle");
 
     assert_eq!(verify(&dev, bundle, digest), (true, "verified\n".to_owned()));
     let (accepted, words) = verify(&stranger, bundle, digest);
-    assert!(!accepted && words.contains("signature verification failed"), "{words}");
+    assert!(
+        !accepted && words.contains("signature verification failed"),
+        "{words}"
+    );
     let (accepted, words) = verify(&dev, bundle, &"0".repeat(64));
     assert!(!accepted && words.contains("SUBJECT"), "{words}");
 
