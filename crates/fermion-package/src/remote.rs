@@ -147,7 +147,18 @@ impl Client {
         }
         // The same provider that every other part of the process uses; whoever comes second finds it there.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = builder(self.config()).build().map_err(|why| unusable(&why))?;
+        let mut builder = builder(self.config());
+        // Those of the environment hold unless the config names some.
+        if let Some(named) = credentials::proxies(self.config().docker_config.as_deref()) {
+            let beside = named.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
+            let http = named.http_proxy.as_deref().map(reqwest::Proxy::http);
+            let https = named.https_proxy.as_deref().map(reqwest::Proxy::https);
+            for proxy in http.into_iter().chain(https) {
+                let proxy = proxy.map_err(|why| unusable(&why))?.no_proxy(beside.clone());
+                builder = builder.proxy(proxy);
+            }
+        }
+        let client = builder.build().map_err(|why| unusable(&why))?;
         Ok(self.inner.far.get_or_init(|| client))
     }
 

@@ -10,7 +10,7 @@ use reqwest::{Response, Url};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::exchange::{Call, Try};
+use super::exchange::{Call, Failed, Try};
 use super::manifests::text;
 use super::progress::Event;
 use super::session::Session;
@@ -116,7 +116,7 @@ impl Session {
         self.retry(doing, || async {
             let mut landing = landing.lock().await;
             let tried = tokio::time::timeout(wait_max, self.try_download(blob, doing, &mut landing)).await;
-            tried.unwrap_or_else(|_| Err(self.too_slow(doing, wait_max).into()))
+            tried.unwrap_or_else(|_| Err(Failed::at_last(self.too_slow(doing, wait_max))))
         })
         .await?;
         let landed = landing.into_inner().finish().await;
@@ -257,7 +257,7 @@ impl Session {
         let call = Call::new(Method::POST, url, &doing);
         match self.send(&call).await {
             Ok(response) => Ok(response.status() == StatusCode::CREATED),
-            Err(failed) => match failed.error {
+            Err(failed) => match *failed.error {
                 Error::Registry { fault, .. } if fault != RegistryFault::Unauthorized => Ok(false),
                 error => Err(error),
             },
@@ -271,7 +271,7 @@ impl Session {
             let mut at = at.lock().await;
             let tried = self.try_upload(digest, &content, &doing, &mut at).await;
             if let Err(failed) = &tried
-                && !matches!(&failed.error, Error::Registry { fault, .. } if fault.passes())
+                && !failed.passes()
             {
                 *at = None;
             }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -53,6 +54,16 @@ struct Config {
     auths: HashMap<String, Entry>,
     cred_helpers: HashMap<String, String>,
     creds_store: Option<String>,
+    proxies: HashMap<String, Proxies>,
+}
+
+/// Proxies as docker's config names them, under `default`.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Proxies {
+    pub(super) http_proxy: Option<String>,
+    pub(super) https_proxy: Option<String>,
+    pub(super) no_proxy: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,6 +121,18 @@ pub(super) async fn find(config: Option<&Path>, registry: &Registry) -> Result<O
         Some((_, entry)) => entry.credentials().map_err(refuse),
         None => Ok(None),
     }
+}
+
+/// The proxies that a docker config names; none where there is nothing to read, which whoever looks for credentials will
+/// say. Blocks for a moment.
+pub(super) fn proxies(config: Option<&Path>) -> Option<Proxies> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(config?).ok()?;
+    std::io::Read::take(file, DOCKER_CONFIG_BYTES_MAX)
+        .read_to_end(&mut text)
+        .ok()?;
+    let mut config: Config = serde_json::from_slice(&text).ok()?;
+    config.proxies.remove("default")
 }
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {

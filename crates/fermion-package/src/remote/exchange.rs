@@ -56,15 +56,36 @@ impl Call {
     }
 }
 
-/// A failure, and the pause that the registry asked for.
+/// A failure, whether the same may go well a moment later, and the pause that the registry asked for.
 pub(super) struct Failed {
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
+    passes: bool,
     asked: Option<Duration>,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, asked: None }
+        let passes = matches!(&error, Error::Registry { fault, .. } if fault.passes());
+        Self {
+            error: Box::new(error),
+            passes,
+            asked: None,
+        }
+    }
+}
+
+impl Failed {
+    /// All the time that there was is used up: trying again would only double it.
+    pub(super) fn at_last(error: Error) -> Self {
+        Self {
+            error: Box::new(error),
+            passes: false,
+            asked: None,
+        }
+    }
+
+    pub(super) const fn passes(&self) -> bool {
+        self.passes
     }
 }
 
@@ -79,14 +100,13 @@ impl Session {
     ) -> Result<T> {
         let mut failures = 0;
         loop {
-            let Failed { error, asked } = match step().await {
+            let Failed { error, passes, asked } = match step().await {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
             failures += 1;
-            let passes = matches!(&error, Error::Registry { fault, .. } if fault.passes());
             let Some(pause) = pause_after(failures, asked, spread()).filter(|_| passes) else {
-                return Err(error);
+                return Err(*error);
             };
             tracing::debug!(%error, doing, ?pause, "trying again");
             let why = error.to_string();
@@ -244,7 +264,7 @@ impl Session {
             Ok(body.freeze())
         };
         let read = tokio::time::timeout(wait_max, read).await;
-        read.map_err(|_| self.too_slow(doing, wait_max))?
+        read.map_err(|_| Failed::at_last(self.too_slow(doing, wait_max)))?
     }
 
     /// An answer that is none of those that were hoped for.
@@ -267,7 +287,10 @@ impl Session {
         let words = body.ok().and_then(|body| words(&body)).unwrap_or_default();
         let why = format!("it answers {}{words}{}", status.as_u16(), advice(fault));
         let error = self.fault(fault, doing, why);
-        Failed { error, asked }
+        Failed {
+            asked,
+            ..Failed::from(error)
+        }
     }
 
     pub(super) fn too_slow(&self, doing: &str, waited: Duration) -> Error {

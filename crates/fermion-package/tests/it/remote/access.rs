@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fermion_package::remote::ClientConfig;
+use fermion_package::remote::{ClientConfig, Plaintext};
 use tempfile::TempDir;
 
 use super::server::{Reply, Request, Server};
@@ -280,4 +280,56 @@ async fn a_redirected_download_takes_no_credentials_along() {
     let seen = storage.requests();
     assert_eq!(seen.len(), 1);
     assert!(seen[0].header("authorization").is_none(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn beyond_this_machine_it_is_tls_unless_somebody_says_otherwise() {
+    let world = world();
+    // It plays the proxy and, behind it, the registry.
+    let proxy = Server::hooked(true, |request: &Request| {
+        request.is("CONNECT", "").then(|| Reply::status(502))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let address = proxy.address();
+    let text = format!(
+        r#"{{"proxies":{{"default":{{"httpProxy":"http://{address}","httpsProxy":"http://{address}"}}}}}}"#
+    );
+    std::fs::write(&path, text).unwrap();
+    let config = |plaintext| ClientConfig {
+        docker_config: Some(path.clone()),
+        plaintext,
+        ..ClientConfig::default()
+    };
+    let to: fermion_model::RemoteReference = "registry.example.com/acme/hello".parse().unwrap();
+    let other = Plaintext::With(vec!["other.example.com".parse().unwrap()]);
+    for plaintext in [Plaintext::Loopback, other] {
+        let talk = Talk::with(config(plaintext));
+        let error = talk
+            .client
+            .push(&world.store, world.digest(), &to)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "REGISTRY_UNREACHABLE", "{error}");
+    }
+    let asked = proxy.asked();
+    assert!(
+        !asked.is_empty()
+            && asked
+                .iter()
+                .all(|line| line.starts_with("CONNECT registry.example.com:443")),
+        "{asked:?}"
+    );
+
+    for plaintext in [
+        Plaintext::Everywhere,
+        Plaintext::With(vec!["registry.example.com".parse().unwrap()]),
+    ] {
+        let talk = Talk::with(config(plaintext));
+        talk.client.push(&world.store, world.digest(), &to).await.unwrap();
+        assert_eq!(
+            talk.client.resolve(&to.with_tag("1.2.3").unwrap()).await.unwrap(),
+            *world.digest()
+        );
+    }
 }

@@ -380,6 +380,11 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Reques
         Some((path, query)) => (path.to_owned(), format!("?{query}")),
         None => (target, String::new()),
     };
+    // What is asked of a proxy names the host too.
+    let path = match path.strip_prefix("http://").and_then(|rest| rest.split_once('/')) {
+        Some((_, rest)) => format!("/{rest}"),
+        None => path,
+    };
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
