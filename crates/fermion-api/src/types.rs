@@ -249,6 +249,9 @@ pub struct NodeView {
     pub assigned: u64,
     /// The generation it has dealt with.
     pub generation: u64,
+    /// The serial of the trust root by which everything that serves was judged last.
+    #[serde(default)]
+    pub trust_epoch: u64,
 }
 
 /// The whole platform at a glance.

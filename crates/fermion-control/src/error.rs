@@ -175,6 +175,17 @@ pub enum Error {
         /// The bound.
         waited: Duration,
     },
+    /// The node did not say in time that it judges by the new trust root; the root stands.
+    #[error(
+        "trust root {epoch} is stored and in force for everything new, but the node has not said within {} s that what \
+         runs follows it; see `trust_epoch` in `fermion status --json`", waited.as_secs()
+    )]
+    TrustNotJudged {
+        /// The root's serial.
+        epoch: u64,
+        /// The bound.
+        waited: Duration,
+    },
     /// The package is refused, or the store failed.
     #[error("{0}")]
     Package(#[from] fermion_package::Error),

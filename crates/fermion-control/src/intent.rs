@@ -56,9 +56,10 @@ impl Control {
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
         let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
-        let facts = self.check_package(digest, refs).await?;
-        self.name(pulled).await?;
+        let (facts, version) = self.check_package(digest, refs).await?;
         check_config(&config, &facts.config)?;
+        // The names by which people deploy come last: what was refused has none.
+        self.name(pulled, version).await?;
         let release = Release {
             schema: RELEASE_SCHEMA,
             namespace: namespace.clone(),
@@ -277,8 +278,13 @@ impl Control {
         Ok(old.into_iter().map(delete).collect())
     }
 
-    /// Sets the tags, then verifies the package, off the reactor and a few at a time.
-    async fn check_package(&self, digest: Digest, refs: Option<Refs>) -> Result<PackageFacts, Error> {
+    /// Verifies the package, off the reactor and a few at a time. Gives its facts, and its version's tag if that came
+    /// along and is still to be set.
+    async fn check_package(
+        &self,
+        digest: Digest,
+        refs: Option<Refs>,
+    ) -> Result<(PackageFacts, Option<fermion_package::Refs>), Error> {
         let refs = refs.map(|refs| checked_refs(refs, digest)).transpose()?;
         let turn = tokio::time::timeout(CHECK_WAIT_MAX, self.shared.checks.acquire()).await;
         let _turn = turn
@@ -293,10 +299,13 @@ impl Control {
             self.shared.parts.verifier.clone(),
         );
         let check = move || {
-            if let Some(refs) = refs {
-                fermion_package::import_refs(&store, &refs)?;
-            }
-            verifier(&digest)
+            // Signatures are found by their tags, which mean nothing without the package: they are set first.
+            let version = refs.map(|refs| {
+                let (signatures, version) = refs.split_version();
+                fermion_package::import_refs(&store, &signatures).map(|()| version)
+            });
+            let version = version.transpose()?;
+            verifier(&digest).map(|facts| (facts, version))
         };
         let checked = tokio::task::spawn_blocking(check).await;
         Ok(checked.map_err(|_| Error::Stopped {

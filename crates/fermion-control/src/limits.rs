@@ -36,6 +36,8 @@ pub const CONFLICT_TRIES_MAX: usize = 16;
 pub const RELEASES_KEPT_MAX: usize = 100;
 /// Good releases remembered per app: the one that serves, and what to fall back to.
 pub const GOOD_RELEASES_MAX: usize = 2;
+/// How long a new trust root waits for the node to judge by it what runs: from memory, so a moment as a rule.
+pub const TRUST_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long open requests may take after the stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long to leave the listener alone after it failed to accept: out of file descriptors, mostly.

@@ -41,6 +41,7 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::NotYetReady { .. } => (StatusCode::GATEWAY_TIMEOUT, "DEPLOY_TIMEOUT"),
         Error::PullTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "REGISTRY_TIMEOUT"),
         Error::SourceMoved { .. } => (StatusCode::CONFLICT, "SOURCE_MOVED"),
+        Error::TrustNotJudged { .. } => (StatusCode::GATEWAY_TIMEOUT, "TRUST_TIMEOUT"),
         Error::Package(error) => (package_status(error), error.code()),
         Error::AssignmentFull => (StatusCode::INSUFFICIENT_STORAGE, "ASSIGNMENT_FULL"),
         Error::Busy { .. } | Error::Bus(fermion_bus::Error::Busy) => {

@@ -3,6 +3,7 @@
 
 use fermion_api::limits::PULL_WAIT_MAX;
 use fermion_model::{Digest, RemoteReference};
+use fermion_package::Refs;
 use fermion_package::remote::Pulled;
 
 use crate::limits::CHECK_WAIT_MAX;
@@ -48,11 +49,16 @@ impl Control {
         }
     }
 
-    /// Gives a pulled package its name in the store, once it has been verified.
-    pub(crate) async fn name(&self, pulled: Option<Pulled>) -> Result<(), Error> {
-        let Some(pulled) = pulled else { return Ok(()) };
+    /// Gives a package that was pulled or uploaded its name in the store, once it has been verified.
+    pub(crate) async fn name(&self, pulled: Option<Pulled>, uploaded: Option<Refs>) -> Result<(), Error> {
         let store = self.shared.parts.store.clone();
-        let named = tokio::task::spawn_blocking(move || pulled.set_tag(&store)).await;
+        let set = move || {
+            if let Some(uploaded) = uploaded {
+                fermion_package::import_refs(&store, &uploaded)?;
+            }
+            pulled.map_or(Ok(()), |pulled| pulled.set_tag(&store))
+        };
+        let named = tokio::task::spawn_blocking(set).await;
         Ok(named.map_err(|_| Error::Stopped {
             doing: "name a package",
         })??)

@@ -5,6 +5,7 @@ use fermion_model::assignment::{AppStatus, Problem};
 use fermion_model::{AppName, Namespace, ReleaseNumber};
 
 use crate::documents::{AppDocument, app_key, status_key};
+use crate::limits::TRUST_WAIT_MAX;
 use crate::{Control, Error};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -103,5 +104,22 @@ impl Control {
                 reported = reports.next() => drop(reported?),
             }
         }
+    }
+
+    /// Waits until the node says that it has judged everything that serves by this trust root, or a later one. Only
+    /// then is a revocation done.
+    pub(crate) async fn wait_until_judged(&self, epoch: u64) -> Result<(), Error> {
+        let judged = async {
+            let mut reports = self.bus().watch(&status_key(&self.config().node));
+            while self.read_status().await?.trust_epoch < epoch {
+                drop(reports.next().await?);
+            }
+            Ok(())
+        };
+        let judged = tokio::time::timeout(TRUST_WAIT_MAX, judged).await;
+        judged.unwrap_or(Err(Error::TrustNotJudged {
+            epoch,
+            waited: TRUST_WAIT_MAX,
+        }))
     }
 }

@@ -24,6 +24,7 @@ impl Control {
                 name: self.config().node.clone(),
                 assigned: state.assignment.generation,
                 generation: state.status.generation,
+                trust_epoch: state.status.trust_epoch,
             },
             apps: apps.collect(),
         })

@@ -39,6 +39,23 @@ pub struct Refs {
     pub tags: Vec<(String, Digest)>,
 }
 
+impl Refs {
+    /// The tags of signatures, and apart from them the version's: for whoever verifies in between.
+    pub fn split_version(self) -> (Self, Self) {
+        let signature = [simple_tag(&self.digest), referrers_tag(&self.digest)];
+        let (first, last) = self
+            .tags
+            .into_iter()
+            .partition(|(tag, _)| signature.contains(tag));
+        let with = |tags| Self {
+            name: self.name.clone(),
+            digest: self.digest,
+            tags,
+        };
+        (with(first), with(last))
+    }
+}
+
 /// A package with its signatures.
 #[derive(Debug, Clone)]
 pub struct Export {

@@ -15,7 +15,7 @@ use fermion_package::keys::SigningKeys;
 use fermion_package::remote::Client;
 use fermion_package::store::Store;
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{CacheReading, Clock as _, Echo, LogHub};
+use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -159,15 +159,14 @@ fn control(
 ) -> Result<Control> {
     let telemetry = sink.telemetry.clone();
     let clock: fermion_control::Clock = Arc::new(|| WallClock.now());
+    let (doors, seen) = (telemetry.doors().clone(), Seen::new(&data.keys()));
+    let verifier = fermion_control::verifier(store.clone(), trust.subscribe(), seen, clock.clone());
     let control = Control::new(ControlParts {
         bus: bus.clone(),
         store: store.clone(),
-        verifier: fermion_control::verifier(
-            store.clone(),
-            trust.subscribe(),
-            Seen::new(&data.keys()),
-            clock.clone(),
-        ),
+        verifier: Arc::new(move |digest| {
+            verifier(digest).inspect_err(|error| doors.refused(Door::Deploy, error.code()))
+        }),
         trust: trust.clone(),
         registries,
         logs: logs.clone(),

@@ -22,6 +22,7 @@ pub(super) async fn show(State(api): State<Api>) -> Answer {
     json(&view(&api.control.shared.parts.trust.current(), false))
 }
 
+/// Answers when what runs has been judged by the document too: then nothing that it revokes is served any more.
 pub(super) async fn apply(State(api): State<Api>, request: Request) -> Answer {
     let document: serde_json::Value = read_json(request).await?;
     let bytes = serde_json::to_vec(&document).map_err(|error| Error::Request {
@@ -34,5 +35,7 @@ pub(super) async fn apply(State(api): State<Api>, request: Request) -> Answer {
         .map_err(|_| Error::Stopped {
             doing: "take a trust root",
         })??;
-    json(&view(&parts.trust.current(), changed))
+    let current = parts.trust.current();
+    api.control.wait_until_judged(current.epoch()).await?;
+    json(&view(&current, changed))
 }

@@ -32,6 +32,7 @@ mod up_kill;
 mod up_logs;
 mod up_new;
 mod up_restart;
+mod up_revocation;
 mod up_signals;
 mod up_swap;
 mod up_tamper;

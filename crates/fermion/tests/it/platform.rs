@@ -184,6 +184,19 @@ impl Up {
         found.unwrap_or_else(|| panic!("no {name} in {status}")).clone()
     }
 
+    /// Asks for an app's status until it fits.
+    #[track_caller]
+    pub(crate) fn waits_for(&self, name: &str, fits: impl Fn(&Value) -> bool) {
+        let begun = std::time::Instant::now();
+        loop {
+            let app = self.app(name);
+            if fits(&app) {
+                return;
+            }
+            assert!(begun.elapsed() < crate::support::PATIENCE, "{app}");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
         Ask::get(path).send(self.gateway)
