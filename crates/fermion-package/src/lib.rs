@@ -15,6 +15,8 @@ pub mod inspect;
 pub mod keys;
 pub mod limits;
 pub mod load;
+#[doc(hidden)]
+pub mod outside;
 pub mod pack;
 pub mod prepare;
 pub mod provenance;

@@ -17,6 +17,8 @@ pub const SIGNATURE_BYTES_MAX: u64 = 256 * KIB;
 pub const ATTACHED_BYTES_MAX: u64 = 8 * MIB;
 /// Signatures and other attachments of one package that are looked at: more only cost time.
 pub const SIGNATURES_MAX: usize = 32;
+/// Statements about where a package comes from that packing it again adds up to: each commit may make another one.
+pub const PROVENANCES_MAX: usize = 8;
 /// Imports and exports of one component, each: ten times what the largest toolchain makes.
 pub const EXTERNS_MAX: usize = 1000;
 /// The longest name of an import or export, in bytes.

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use fermion_model::manifest::Manifest;
-use fermion_model::{Digest, PackageReference};
+use fermion_model::{Digest, PackageName, PackageReference};
 use serde_json::Value;
 
 use crate::attest::{PROVENANCE_PREDICATE, SBOM_TYPE};
 use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
 use crate::contract::Config;
+use crate::limits::PROVENANCES_MAX;
 use crate::{Facts, PrivateKey, Result, Store, attach, attest, facts, sign};
 
 /// A package that has been written.
@@ -100,7 +101,10 @@ pub fn publish_with(
             BTreeMap::new(),
         )?;
     }
-    if let Some((predicate, key)) = provenance {
+    // The same component comes from many commits; that the first few were recorded is enough.
+    if let Some((predicate, key)) = provenance
+        && provenances(store, &manifest.name, packed.digest)? < PROVENANCES_MAX
+    {
         attest(
             store,
             &manifest.name,
@@ -112,6 +116,16 @@ pub fn publish_with(
     }
     store.set_tag(&manifest.name, &manifest.version.to_string(), &packed.digest)?;
     Ok(packed)
+}
+
+/// How many statements about where it comes from a package has already.
+fn provenances(store: &Store, name: &PackageName, digest: Digest) -> Result<usize> {
+    let referrers = store.repository(name).referrers(&digest.into())?;
+    let is_one = |notes: &BTreeMap<String, String>| notes.values().any(|note| note == PROVENANCE_PREDICATE);
+    Ok(referrers
+        .iter()
+        .filter(|referrer| is_one(&referrer.annotations))
+        .count())
 }
 
 #[cfg(test)]

@@ -14,8 +14,6 @@ use serde::Serialize;
 use crate::limits::{SBOM_BYTES_MAX, SBOM_COMPONENTS_MAX};
 use crate::{Error, Result};
 
-/// The media and artifact type under which it is attached to a package.
-pub const SBOM_TYPE: &str = "application/vnd.cyclonedx+json";
 /// The file with a Rust project's exact dependencies.
 pub(crate) const LOCK_FILE: &str = "Cargo.lock";
 
@@ -81,35 +79,49 @@ enum Origin {
 pub fn find(
     manifest: &Manifest,
     built: &[u8],
-    given: Option<&Path>,
+    given_file: Option<&Path>,
     lock: Option<&Path>,
 ) -> Result<Option<Sbom>> {
-    if let Some(path) = given {
-        return read_given(path).map(Some);
+    if let Some(path) = given_file {
+        return given(&read_bounded(path)?, &path.display().to_string()).map(Some);
     }
-    if let Some(crates) = auditable::read(built)? {
-        return Ok(Some(cyclonedx::write(manifest, &crates, SbomSource::Auditable)));
+    if let Some(list) = auditable::section(built)? {
+        return of_list(manifest, &built[list]).map(Some);
     }
-    let Some(lock) = lock else { return Ok(None) };
-    let text = read_bounded(lock)?;
-    let crates = lockfile::read(&text, &manifest.component).map_err(|why| Error::SbomInvalid {
-        place: LOCK_FILE.to_owned(),
-        why,
-    })?;
-    Ok(Some(cyclonedx::write(manifest, &crates, SbomSource::Lockfile)))
+    lock.map(|lock| of_lock(manifest, &read_bounded(lock)?))
+        .transpose()
 }
 
-fn read_given(path: &Path) -> Result<Sbom> {
-    let bytes = read_bounded(path)?;
-    let components = cyclonedx::check(&bytes).map_err(|why| Error::SbomInvalid {
-        place: path.display().to_string(),
-        why,
-    })?;
+/// What the content of a component's section of crates says, name of the section and all.
+#[doc(hidden)]
+pub fn of_list(manifest: &Manifest, section: &[u8]) -> Result<Sbom> {
+    let crates = auditable::unpack(section).map_err(invalid("the component's list of crates"))?;
+    Ok(cyclonedx::write(manifest, &crates, SbomSource::Auditable))
+}
+
+/// What the text of a lock file says.
+#[doc(hidden)]
+pub fn of_lock(manifest: &Manifest, text: &[u8]) -> Result<Sbom> {
+    let crates = lockfile::read(text, &manifest.component).map_err(invalid(LOCK_FILE))?;
+    Ok(cyclonedx::write(manifest, &crates, SbomSource::Lockfile))
+}
+
+/// A document of somebody else's; `place` names it in a refusal.
+#[doc(hidden)]
+pub fn given(bytes: &[u8], place: &str) -> Result<Sbom> {
+    let components = cyclonedx::check(bytes).map_err(invalid(place))?;
     Ok(Sbom {
-        bytes,
+        bytes: bytes.to_vec(),
         source: SbomSource::Given,
         components,
     })
+}
+
+fn invalid(place: &str) -> impl FnOnce(String) -> Error {
+    move |why| Error::SbomInvalid {
+        place: place.to_owned(),
+        why,
+    }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {

@@ -163,6 +163,24 @@ pub fn signatures(
     Ok(reports)
 }
 
+/// What the signatures in one bundle are worth; nothing if it is no bundle of ours to judge.
+pub(crate) fn judge_bundle(
+    bytes: &[u8],
+    name: &PackageName,
+    digest: &Digest,
+    trust: &Trust,
+    when: When,
+) -> Vec<Verdict> {
+    let judge = Judge {
+        keys: trust.public_keys(),
+        trust,
+        name,
+        digest,
+        when,
+    };
+    bundle_verdicts(bytes, &judge).unwrap_or_default()
+}
+
 fn parse<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|why| Error::layout(what, why.to_string()))
 }

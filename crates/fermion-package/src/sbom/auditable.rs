@@ -1,35 +1,32 @@
 //! The list of crates that `cargo auditable` leaves in a component's `.dep-v0` section, in whichever module of the
 //! component it lies. The compressed list is bounded before and after it is unpacked.
 
+use std::ops::Range;
+
 use auditable_info::json_from_slice;
 use serde::Deserialize;
 use wasm_encoder::{CustomSection, Section as _};
 
 use super::{Crate, Origin, check_count};
+use crate::Result;
 use crate::limits::{AUDITABLE_BYTES_MAX, CRATE_NAME_BYTES_MAX};
 use crate::sections::{self, CUSTOM};
-use crate::{Error, Result};
 
 /// The section's name, fixed by the format.
 pub(super) const SECTION: &str = ".dep-v0";
 
-/// The crates; none if the component has no list.
-pub(super) fn read(wasm: &[u8]) -> Result<Option<Vec<Crate>>> {
+/// Where the list is, the section's name included; none if the component has no list.
+pub(super) fn section(wasm: &[u8]) -> Result<Option<Range<usize>>> {
     let tree = sections::read(wasm)?;
     let mut found = None;
     tree.each(&mut |_, binary| {
-        let lists = binary.sections.iter().filter(|section| section.id == CUSTOM);
-        let list = lists
-            .filter(|section| section.custom.as_deref() == Some(SECTION))
-            .map(|section| section.range.clone())
-            .next();
-        found = found.take().or(list);
+        let list = binary
+            .sections
+            .iter()
+            .find(|section| section.id == CUSTOM && section.custom.as_deref() == Some(SECTION));
+        found = found.take().or(list.map(|section| section.range.clone()));
     });
-    let Some(range) = found else { return Ok(None) };
-    unpack(&wasm[range]).map(Some).map_err(|why| Error::SbomInvalid {
-        place: format!("the component's {SECTION} section"),
-        why,
-    })
+    Ok(found)
 }
 
 #[derive(Deserialize)]
@@ -51,7 +48,7 @@ struct Package {
 }
 
 /// `section` is a custom section's name and data.
-fn unpack(section: &[u8]) -> Result<Vec<Crate>, String> {
+pub(super) fn unpack(section: &[u8]) -> Result<Vec<Crate>, String> {
     // The reader takes whole files and looks no further than the first module: it gets one that is nothing but the list.
     let data = &section[section.len().min(1 + SECTION.len())..];
     let mut module = wasm_encoder::Module::HEADER.to_vec();

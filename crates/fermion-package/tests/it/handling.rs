@@ -125,6 +125,7 @@ version = "1.0.0"
 component = "out/hello.wasm"
 [build]
 command = "echo building with $GREETING; mkdir -p out && cp source out/hello.wasm"
+environment = ["GREETING"]
 "#;
     let manifest = Manifest::parse(text, "fermion.toml").unwrap();
     let variables = [

@@ -6,6 +6,7 @@ mod attestations;
 mod channels;
 mod fixtures;
 mod format;
+mod fuzz;
 mod handling;
 mod refusals;
 mod remote;

@@ -183,6 +183,41 @@ fn a_stripped_component_serves_and_a_whole_one_too() {
 }
 
 #[test]
+fn a_package_carries_what_it_is_made_of_and_how_it_came_to_be() {
+    let site = Site::new();
+    let folder = project(&site, "true", "sbom = \"own.json\"");
+    let sbom = r#"{"bomFormat":"CycloneDX","components":[{}],"specVersion":"1.5"}"#;
+    fs::write(folder.join("own.json"), sbom).unwrap();
+    let folder = folder.to_str().unwrap();
+    let packed = run(&site, &["--json", "pack", folder]).json();
+    let verified = run(&site, &["--json", "verify", "acme/shop:1.0.0"]).json();
+    assert_eq!(verified["sbom"], packed["sbom"]["digest"]);
+    assert_eq!(verified["provenance"].as_array().unwrap().len(), 1, "{verified}");
+    assert_eq!(verified["ignored"].as_array().unwrap().len(), 0, "{verified}");
+    // The key of provenance vouches for no package.
+    assert_eq!(verified["signers"].as_array().unwrap().len(), 1, "{verified}");
+    assert_eq!(verified["signers"][0]["id"], packed["signer"]);
+    // Packing again adds nothing, and another bill of materials is another package.
+    assert_eq!(
+        run(&site, &["--json", "pack", folder]).json()["digest"],
+        packed["digest"]
+    );
+    assert_eq!(
+        run(&site, &["--json", "verify", "acme/shop:1.0.0"]).json(),
+        verified
+    );
+    fs::write(Path::new(folder).join("own.json"), sbom.replace("{}", "{},{}")).unwrap();
+    assert_ne!(
+        run(&site, &["--json", "pack", folder]).json()["digest"],
+        packed["digest"]
+    );
+    // They go along when it is deployed.
+    let up = Up::start(&site, &[folder]);
+    assert_eq!(up.get("/shop/").status, 200);
+    up.stop();
+}
+
+#[test]
 fn a_bill_of_materials_may_be_given() {
     let site = Site::new();
     let folder = project(&site, "true", "sbom = \"own.json\"");
