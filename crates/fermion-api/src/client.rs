@@ -13,8 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
-    AppList, AppView, DeployRequest, DeployResult, Error, ReleaseList, ReleaseView, RollbackRequest, Status,
-    TrustView, paths,
+    AppList, AppView, DecisionList, DecisionView, DeployRequest, DeployResult, Error, ReleaseList,
+    ReleaseView, RollbackRequest, Status, TrustView, paths,
 };
 
 pub use logs::LogLines;
@@ -61,6 +61,19 @@ impl Client {
     pub async fn releases(&self, namespace: &Namespace, app: &AppName) -> Result<Vec<ReleaseView>, Error> {
         let path = paths::of_app(paths::RELEASES, namespace, app);
         self.get::<ReleaseList>(&path).await.map(|list| list.releases)
+    }
+
+    /// What the gate decided, newest first: of one app or of all, on one package or on all.
+    pub async fn decisions(
+        &self,
+        of: Option<(&Namespace, &AppName)>,
+        digest: Option<&Digest>,
+    ) -> Result<Vec<DecisionView>, Error> {
+        let of = of.map(|(namespace, app)| format!("namespace={namespace}&app={app}"));
+        let digest = digest.map(|digest| format!("digest={digest}"));
+        let query: Vec<String> = of.into_iter().chain(digest).collect();
+        let path = format!("{}?{}", paths::DECISIONS, query.join("&"));
+        self.get::<DecisionList>(&path).await.map(|list| list.decisions)
     }
 
     /// Makes a release and waits until it serves.

@@ -105,6 +105,13 @@ fn reads() -> Vec<Endpoint> {
                 Some("ReleaseList"),
             )
         },
+        get(
+            paths::DECISIONS,
+            "decisions",
+            "What the gate decided, newest first",
+            JSON,
+            Some("DecisionList"),
+        ),
         Endpoint {
             refusals: &["404", "503"],
             ..get(
@@ -182,6 +189,7 @@ pub fn openapi() -> String {
     with_parts::<types::DeployRequest>(&mut schemas);
     with_parts::<types::DeployResult>(&mut schemas);
     with_parts::<types::RollbackRequest>(&mut schemas);
+    with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
     with_parts::<Problem>(&mut schemas);

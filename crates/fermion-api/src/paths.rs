@@ -18,6 +18,8 @@ pub const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollback";
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].
 pub const TRUST: &str = "/api/v1/trust";
+/// GET: [`crate::DecisionList`]; of one app with `namespace=N&app=A`, of one package with `digest=sha256:...`.
+pub const DECISIONS: &str = "/api/v1/decisions";
 /// HEAD: is it there; PUT: the bytes.
 pub const BLOB: &str = "/api/v1/blobs/{digest}";
 

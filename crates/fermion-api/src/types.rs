@@ -108,6 +108,10 @@ pub struct DeployRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub expected: Option<ReleaseNumber>,
+    /// Why this must run although policies deny it. Kept on record, shown with the release, and without effect on
+    /// signatures, on secrets, and on policies that let nobody pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_policy: Option<String>,
 }
 
 /// Routes an app to an earlier release, and waits until it serves.
@@ -118,6 +122,9 @@ pub struct RollbackRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub to: Option<ReleaseNumber>,
+    /// As in [`DeployRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_policy: Option<String>,
 }
 
 /// How a deploy or a rollback went.
@@ -192,6 +199,9 @@ pub struct ReleaseView {
     pub state: ReleaseState,
     /// True if it serves requests now.
     pub current: bool,
+    /// Why a person passed by the policies that denied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_override: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Reason>,
@@ -263,6 +273,60 @@ pub struct Status {
     pub node: NodeView,
     /// Every app of every namespace.
     pub apps: Vec<AppView>,
+}
+
+/// What the gate decided, of one deploy or rollback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DecisionView {
+    /// Counts up per app.
+    pub number: u64,
+    /// Seconds since the Unix epoch.
+    pub at: u64,
+    /// Who asked.
+    pub by: String,
+    /// `deploy` or `activate`.
+    pub action: String,
+    /// The tenant.
+    #[schema(value_type = String)]
+    pub namespace: Namespace,
+    /// The app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// The package's name.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
+    /// The package's manifest digest.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The release that was made or made active again; none if it was denied.
+    #[schema(value_type = Option<u32>)]
+    pub release: Option<ReleaseNumber>,
+    /// `allow`, `deny`, or `override`: denied, and passed by with a reason.
+    pub verdict: String,
+    /// The code of the denial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why, and what to do.
+    pub explanation: String,
+    /// The reason of the override.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
+    /// The policies that decided, by name.
+    pub policies: Vec<String>,
+    /// The digest of the policies that were asked.
+    #[schema(value_type = String)]
+    pub policy_hash: Digest,
+    /// What they were told of the package.
+    #[schema(value_type = Object)]
+    pub facts: serde_json::Value,
+}
+
+/// Decisions, newest first; as many as fit into one answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DecisionList {
+    /// The decisions.
+    pub decisions: Vec<DecisionView>,
 }
 
 /// One line that a component wrote.

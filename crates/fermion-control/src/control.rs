@@ -9,6 +9,7 @@ use fermion_bus::{Bus, Entry, Error as BusError};
 use fermion_model::assignment::{ASSIGNMENT_SCHEMA, Assignment, NodeStatus};
 use fermion_model::release::RELEASE_SCHEMA;
 use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
+use fermion_package::policy::Gate;
 use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::LogHub;
@@ -47,6 +48,10 @@ pub struct ControlParts {
     pub trust: Arc<TrustKeeper>,
     /// Reaches the registries that packages are pulled from.
     pub registries: Client,
+    /// The policies that admit packages.
+    pub gate: Arc<Gate>,
+    /// Counts what the gate turned away, and what was let by in spite of it, by code.
+    pub count: Arc<dyn Fn(&'static str) + Send + Sync>,
     /// What components write.
     pub logs: LogHub,
     /// Renders the metrics as Prometheus text.

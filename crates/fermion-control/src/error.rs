@@ -131,6 +131,12 @@ pub enum Error {
         /// Which keys.
         what: String,
     },
+    /// The policies, or a secret in the package, say no.
+    #[error("{}{}", decision.explanation(), override_text(decision))]
+    Denied {
+        /// By whom and why.
+        decision: Box<fermion_package::policy::Decision>,
+    },
     /// The app's active release is not the one the caller saw.
     #[error("the active release of {app} is {}, not {expected}; look again and decide anew", number_text(*active))]
     ReleaseChanged {
@@ -245,6 +251,14 @@ pub enum Error {
         /// The step.
         doing: &'static str,
     },
+}
+
+fn override_text(decision: &fermion_package::policy::Decision) -> &'static str {
+    if decision.is_overridable() {
+        ". In an emergency `--override-policy REASON` passes it by, on record"
+    } else {
+        ""
+    }
 }
 
 fn number_text(number: Option<ReleaseNumber>) -> String {

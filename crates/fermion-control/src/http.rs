@@ -2,6 +2,7 @@
 
 mod answer;
 mod blobs;
+mod decisions;
 mod guard;
 mod logs;
 mod server;
@@ -52,6 +53,7 @@ impl Control {
             .route(paths::APPS, get(apps))
             .route(paths::RELEASES, get(releases).post(deploy))
             .route(paths::ROLLBACK, post(rollback))
+            .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::TRUST, get(trust::show).put(trust::apply))
             .route(paths::BLOB, head(blobs::has).put(blobs::put))

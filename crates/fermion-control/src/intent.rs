@@ -1,22 +1,27 @@
 //! What operators want: a new release, or an earlier one. Each is checked, stored in one commit together with the
 //! app's new state, and only then acted on, by the reconciler.
 
+mod admit;
 mod checks;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest};
 use fermion_bus::{Expect, Op};
 use fermion_model::release::{RELEASE_SCHEMA, Route};
 use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
+use fermion_package::policy::Action;
 
 use crate::claims::check_routes;
+use crate::decisions::Decided;
 use crate::documents::{AppDocument, Change, ChangeKind, release_key, releases_prefix};
 use crate::limits::{CHECK_WAIT_MAX, CONFLICT_TRIES_MAX, RELEASES_KEPT_MAX};
 use crate::plan::{KnownApp, State};
 use crate::verified::PackageFacts;
 use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
+use admit::Applicant;
 use checks::{check_claims, check_config, check_room, checked_refs};
 
 /// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
@@ -52,12 +57,22 @@ impl Control {
             routes,
             config,
             expected,
+            override_policy,
         } = request;
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
         let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
-        let (facts, version) = self.check_package(digest, refs).await?;
+        let (facts, version) = self.check_package(digest, refs, None).await?;
         check_config(&config, &facts.config)?;
+        let applicant = Applicant {
+            namespace,
+            app,
+            by,
+            action: Action::Deploy,
+            routes: &routes,
+            config: &config,
+        };
+        let decided = self.admit(applicant, facts.evidence, override_policy).await?;
         // The names by which people deploy come last: what was refused has none.
         self.name(pulled, version).await?;
         let release = Release {
@@ -73,9 +88,10 @@ impl Control {
             config,
             created_at: self.now(),
             created_by: by.to_owned(),
+            policy_override: decided.override_reason.clone(),
         };
         let intent = self
-            .record(|state| self.record_deploy(state, &release, expected))
+            .record(|state| self.record_deploy(state, &release, expected, &decided))
             .await?;
         self.finish(namespace, app, intent).await
     }
@@ -93,8 +109,22 @@ impl Control {
             .deploys
             .try_acquire()
             .map_err(|_| Error::Busy { what: "deploys" })?;
+        let RollbackRequest { to, override_policy } = request;
+        let release = self.release_to_activate(namespace, app, to).await?;
+        let (facts, _) = self
+            .check_package(release.digest, None, Some(release.created_at))
+            .await?;
+        let applicant = Applicant {
+            namespace,
+            app,
+            by,
+            action: Action::Activate,
+            routes: &release.routes,
+            config: &release.config,
+        };
+        let decided = self.admit(applicant, facts.evidence, override_policy).await?;
         let intent = self
-            .record(|state| self.record_rollback(state, namespace, app, request.to, by))
+            .record(|state| self.record_rollback(state, namespace, app, release.number, &decided))
             .await?;
         self.finish(namespace, app, intent).await
     }
@@ -121,6 +151,7 @@ impl Control {
         state: State,
         release: &Release,
         expected: Option<ReleaseNumber>,
+        decided: &Decided,
     ) -> Result<Intent, Error> {
         let name = format!("{}/{}", release.namespace, release.app);
         let change = Change {
@@ -142,6 +173,9 @@ impl Control {
         // whole again.
         let is_same = |number: &ReleaseNumber| known.releases.get(number).is_some_and(|r| same(r, release));
         if let Some(number) = previous.filter(|number| is_same(number) && !state.refuses(&name, *number)) {
+            self.bus()
+                .commit(self.decision_ops(decided, Some(number)).await?)
+                .await?;
             return Ok(Intent {
                 number,
                 previous,
@@ -162,6 +196,7 @@ impl Control {
             &release,
             Expect::Absent,
         )?];
+        ops.extend(self.decision_ops(decided, Some(number)).await?);
         ops.extend(self.prune(&mut known.document).await?);
         ops.push(Op::put_json(
             known.document.key(),
@@ -182,22 +217,16 @@ impl Control {
         state: State,
         namespace: &Namespace,
         app: &AppName,
-        to: Option<ReleaseNumber>,
-        by: &str,
+        number: ReleaseNumber,
+        decided: &Decided,
     ) -> Result<Intent, Error> {
         let mut known = self.read_app(namespace, app).await?;
         let previous = known.document.active;
-        let number = match to {
-            Some(number) => number,
-            None => self.newest_before(&known.document).await?,
-        };
-        let Some(release) = self.read_release(namespace, app, number).await? else {
-            return Err(Error::NoSuchRelease {
-                app: app.clone(),
-                what: number.to_string(),
-            });
-        };
+        let release = self.release_to_activate(namespace, app, Some(number)).await?;
         if previous == Some(number) {
+            self.bus()
+                .commit(self.decision_ops(decided, Some(number)).await?)
+                .await?;
             return Ok(Intent {
                 number,
                 previous,
@@ -206,23 +235,45 @@ impl Control {
         }
         check_claims(&state, &known.document.name(), &release.routes)?;
         let change = Change {
-            at: self.now(),
-            by: by.to_owned(),
+            at: decided.at,
+            by: decided.by.clone(),
             kind: ChangeKind::Rollback,
         };
         known.document.activate(number, change);
-        let op = Op::put_json(
+        let mut ops = vec![Op::put_json(
             known.document.key(),
             &known.document,
             Expect::unchanged(known.revision),
-        )?;
+        )?];
+        ops.extend(self.decision_ops(decided, Some(number)).await?);
         known.releases.insert(number, release);
         check_room(state, known.document.name(), known)?;
-        self.bus().commit(vec![op]).await?;
+        self.bus().commit(ops).await?;
         Ok(Intent {
             number,
             previous,
             created: false,
+        })
+    }
+
+    /// The release that a rollback means.
+    async fn release_to_activate(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        to: Option<ReleaseNumber>,
+    ) -> Result<Release, Error> {
+        let number = match to {
+            Some(number) => number,
+            None => {
+                let known = self.read_app(namespace, app).await?;
+                self.newest_before(&known.document).await?
+            }
+        };
+        let release = self.read_release(namespace, app, number).await?;
+        release.ok_or_else(|| Error::NoSuchRelease {
+            app: app.clone(),
+            what: number.to_string(),
         })
     }
 
@@ -284,6 +335,7 @@ impl Control {
         &self,
         digest: Digest,
         refs: Option<Refs>,
+        admitted_at: Option<u64>,
     ) -> Result<(PackageFacts, Option<fermion_package::Refs>), Error> {
         let refs = refs.map(|refs| checked_refs(refs, digest)).transpose()?;
         let turn = tokio::time::timeout(CHECK_WAIT_MAX, self.shared.checks.acquire()).await;
@@ -298,6 +350,7 @@ impl Control {
             self.shared.parts.store.clone(),
             self.shared.parts.verifier.clone(),
         );
+        let admitted = admitted_at.map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
         let check = move || {
             // Signatures are found by their tags, which mean nothing without the package: they are set first.
             let version = refs.map(|refs| {
@@ -305,7 +358,7 @@ impl Control {
                 fermion_package::import_refs(&store, &signatures).map(|()| version)
             });
             let version = version.transpose()?;
-            verifier(&digest).map(|facts| (facts, version))
+            verifier(&digest, admitted).map(|facts| (facts, version))
         };
         let checked = tokio::task::spawn_blocking(check).await;
         Ok(checked.map_err(|_| Error::Stopped {

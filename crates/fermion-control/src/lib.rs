@@ -6,6 +6,7 @@
 
 mod claims;
 mod control;
+mod decisions;
 mod documents;
 mod error;
 mod http;

@@ -34,6 +34,14 @@ pub const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 pub const CONFLICT_TRIES_MAX: usize = 16;
 /// Releases kept per app; older ones go, except those still in use.
 pub const RELEASES_KEPT_MAX: usize = 100;
+/// Decisions of the gate kept per app, each with its facts: a few KiB, and more than anybody reads.
+pub const DECISIONS_KEPT_MAX: usize = 50;
+/// Old decisions that one decision removes; more than it adds, so that a backlog shrinks.
+pub const DECISIONS_PRUNED_MAX: usize = 4;
+/// Bytes of one list of decisions; the newest that fit are given.
+pub const DECISIONS_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// The longest reason of an override, in bytes: a sentence and the number of an incident.
+pub const OVERRIDE_REASON_BYTES_MAX: usize = 500;
 /// Good releases remembered per app: the one that serves, and what to fall back to.
 pub const GOOD_RELEASES_MAX: usize = 2;
 /// How long a new trust root waits for the node to judge by it what runs: from memory, so a moment as a rule.
@@ -44,4 +52,5 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const _: () = assert!(FOLLOWERS_MAX + DEPLOYS_MAX + UPLOADS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(DECISIONS_BYTES_MAX < fermion_api::limits::JSON_BYTES_MAX);
 const _: () = assert!(RELEASES_KEPT_MAX > GOOD_RELEASES_MAX);

@@ -35,6 +35,13 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::Route { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "ROUTE_INVALID"),
         Error::RouteCollision { .. } => (StatusCode::CONFLICT, "ROUTE_COLLISION"),
         Error::Config { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "CONFIG_INVALID"),
+        Error::Denied { decision } => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            decision
+                .code
+                .as_deref()
+                .unwrap_or(fermion_package::policy::POLICY_DENIED),
+        ),
         Error::ReleaseChanged { .. } => (StatusCode::CONFLICT, "RELEASE_CHANGED"),
         Error::Superseded { .. } => (StatusCode::CONFLICT, "SUPERSEDED"),
         Error::ReleaseFailed { problem, .. } => (StatusCode::UNPROCESSABLE_ENTITY, problem.code.as_str()),
@@ -64,6 +71,8 @@ fn package_status(error: &fermion_package::Error) -> StatusCode {
     match error {
         Package::SizeExceeded { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Package::Registry { fault, .. } => registry_status(*fault),
+        // The platform's own policies are broken, and whoever deploys has to know which file.
+        Package::PolicyInvalid { .. } => StatusCode::CONFLICT,
         Package::Io { .. } | Package::KeyInvalid { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }

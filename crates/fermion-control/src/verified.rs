@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fermion_model::{Digest, PackageName};
 use fermion_package::channel::{self, Seen};
+use fermion_package::policy::Evidence;
 use fermion_package::{Store, Trust, When, load};
 use tokio::sync::watch;
 
@@ -20,19 +22,29 @@ pub struct PackageFacts {
     pub version: semver::Version,
     /// The config keys it asks for.
     pub config: BTreeSet<String>,
+    /// What the gate weighs.
+    pub evidence: Evidence,
 }
 
-/// Verifies the package of a manifest digest. Blocks.
-pub type Verifier = Arc<dyn Fn(&Digest) -> Result<PackageFacts, fermion_package::Error> + Send + Sync>;
+/// Verifies the package of a manifest digest: one that is new, or one that was let in at the given time. Blocks.
+pub type Verifier =
+    Arc<dyn Fn(&Digest, Option<SystemTime>) -> Result<PackageFacts, fermion_package::Error> + Send + Sync>;
 
 /// The verifier over a store and the trust that is in force at the moment. `seen` remembers the channels.
 pub fn verifier(store: Store, trust: watch::Receiver<Trust>, seen: Seen, clock: Clock) -> Verifier {
-    Arc::new(move |digest| {
+    Arc::new(move |digest, admitted| {
         let trust = trust.borrow().clone();
-        let when = When::admission(clock());
+        let when = match admitted {
+            Some(admitted) => When::admitted(admitted, clock()),
+            None => When::admission(clock()),
+        };
         let package = load(&store, digest, &trust, when)?;
-        channel::check(&store, &package.name, digest, &trust, &seen, when)?;
+        if admitted.is_none() {
+            channel::check(&store, &package.name, digest, &trust, &seen, when)?;
+        }
+        let evidence = Evidence::gather(&store, &package, &trust, when)?;
         Ok(PackageFacts {
+            evidence,
             name: package.name,
             version: package.version,
             config: package.capabilities.config,

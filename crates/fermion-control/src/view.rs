@@ -76,6 +76,7 @@ pub(crate) fn release_view(
         created_by: release.created_by.clone(),
         state,
         current: serving(report) == Some(release.number),
+        policy_override: release.policy_override.clone(),
         problem: problem.map(reason),
     }
 }

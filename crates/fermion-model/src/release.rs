@@ -72,6 +72,9 @@ pub struct Release {
     pub created_at: u64,
     /// Who made it, as the control plane knows them.
     pub created_by: String,
+    /// Why a person passed by the policies that denied it; none if they allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_override: Option<String>,
 }
 
 /// The schema that this build writes and understands.

@@ -144,6 +144,31 @@ pub enum Error {
         /// What would be needed.
         why: String,
     },
+    /// Something in the package has the form of a credential.
+    #[error(
+        "{}; take it out and hand it over as a secret, revoke what was real; `fermion policy secrets` tells how to allow what is none",
+        places(.findings)
+    )]
+    SecretFound {
+        /// By which rule and where.
+        findings: Vec<crate::secrets::Finding>,
+    },
+    /// The operators' policies are not sound.
+    #[error("{}{}: {why}; `fermion policy check` tries it", path.display(), line.map_or(String::new(), |line| format!(":{line}")))]
+    PolicyInvalid {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// Counted from 1, if it is known.
+        line: Option<usize>,
+        /// What is wrong.
+        why: String,
+    },
+    /// A document of facts that is none.
+    #[error("not a document of facts: {why}")]
+    FactsInvalid {
+        /// What is wrong, and where.
+        why: String,
+    },
     /// Not a component that can be served.
     #[error("not a component that can be served: {0}")]
     ComponentInvalid(String),
@@ -338,6 +363,9 @@ impl Error {
             Self::SizeExceeded { .. } => "SIZE_EXCEEDED",
             Self::NameInvalid(_) | Self::TagInvalid(_) | Self::ReferenceIncomplete { .. } => "NAME_INVALID",
             Self::PolicyDenied { .. } => "POLICY_DENIED",
+            Self::SecretFound { .. } => "SECRET_FOUND",
+            Self::PolicyInvalid { .. } => "POLICY_INVALID",
+            Self::FactsInvalid { .. } => "FACTS_INVALID",
             Self::ComponentInvalid(_) => "COMPONENT_INVALID",
             Self::BlobMissing(_) => "BLOB_MISSING",
             Self::TagMissing(_) => "TAG_MISSING",
@@ -386,6 +414,16 @@ impl Error {
 
 fn indented(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+fn places(findings: &[crate::secrets::Finding]) -> String {
+    let shown = findings
+        .iter()
+        .take(crate::limits::SHOWN_VALUES_MAX)
+        .map(ToString::to_string);
+    let more = findings.len().saturating_sub(crate::limits::SHOWN_VALUES_MAX);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn named(paths: &[PathBuf]) -> String {

@@ -3,6 +3,7 @@
 //! knows no wasm engine. Everything here blocks, so callers on a reactor use a blocking thread; only `remote`, the client
 //! of registries, is asynchronous.
 
+pub mod advisories;
 pub mod attest;
 pub mod build;
 pub mod canonical;
@@ -18,12 +19,14 @@ pub mod load;
 #[doc(hidden)]
 pub mod outside;
 pub mod pack;
+pub mod policy;
 pub mod prepare;
 pub mod provenance;
 mod referrers;
 pub mod remote;
 pub mod report;
 pub mod sbom;
+pub mod secrets;
 mod sections;
 pub mod sign;
 pub mod store;

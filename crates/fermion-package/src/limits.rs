@@ -154,5 +154,32 @@ pub const UPLOAD_WHOLE_BYTES_MAX: u64 = MIB;
 
 const _: () =
     assert!(ATTACHED_BYTES_MAX <= ATTACHMENTS_BYTES_MAX && TOKEN_BYTES_MAX as u64 <= TOKEN_ANSWER_BYTES_MAX);
+/// The largest document of facts, in bytes: it is kept with each decision, and one stored value has at most 768 KiB.
+pub const FACTS_BYTES_MAX: usize = 256 * 1024;
+/// Findings of one scan for secrets: who has this many has a different problem.
+pub const SECRET_FINDINGS_MAX: usize = 256;
+/// Findings that are kept with the facts and named in a refusal.
+pub const SECRET_FINDINGS_SHOWN_MAX: usize = 16;
+/// Entries of a list of allowed findings.
+pub const ALLOWED_SECRETS_MAX: usize = 256;
+/// The largest list of a package's crates, in bytes: two thousand crates with their sources.
+pub const CRATE_LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Crates of one package that are held against the advisories.
+pub const CRATES_MAX: usize = 10_000;
+/// Advisories that are kept with the facts, the worst first.
+pub const ADVISORY_HITS_SHOWN_MAX: usize = 64;
+/// Cases in one file of policy tests.
+pub const CASES_MAX: usize = 1000;
+/// Policy files in one folder.
+pub const POLICY_FILES_MAX: usize = 64;
+/// The largest policy file, in bytes: a few hundred policies with their comments.
+pub const POLICY_FILE_BYTES_MAX: u64 = 256 * KIB;
+/// Policies of one set: a decision evaluates each of them.
+pub const POLICIES_MAX: usize = 512;
+/// Values of a fact that an explanation quotes.
+pub const SHOWN_VALUES_MAX: usize = 5;
+/// Characters of a fact that an explanation quotes.
+pub const SHOWN_FACT_CHARS_MAX: usize = 400;
+
 const _: () = assert!(CONFIG_BYTES_MAX < MANIFEST_BYTES_MAX && MANIFEST_BYTES_MAX < WASM_BYTES_MAX);
 const _: () = assert!(BUILD_LINE_BYTES_MAX > 0 && BUILD_LINES_KEPT < BUILD_LINES_QUEUE);

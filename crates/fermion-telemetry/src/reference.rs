@@ -185,7 +185,8 @@ pub(crate) const REFUSALS: Family = Family {
     labels: &["door", "code"],
     help: "Packages and native code that were refused, by the door that refused them and the code",
     watch: "`door=\"trust\"` grows: releases were stopped because trust changed. `DIGEST_MISMATCH` or `SEAL_INVALID` \
-            grows: a disk fails, or somebody changes files",
+            grows: a disk fails, or somebody changes files. `POLICY_OVERRIDDEN` grows: somebody passed by a policy, and \
+            `fermion inspect --decisions` has the reason",
 };
 pub(crate) const COMPILATIONS: Family = Family {
     name: "fermion_compilations",

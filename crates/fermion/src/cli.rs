@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Copy a package with its signatures from one registry to another, byte for byte.
     Copy(CopyArgs),
+    /// Check, test and explain the policies that admit packages.
+    Policy(PolicyArgs),
     /// Build, pack and sign a project and make it the running platform's new release.
     Deploy(DeployArgs),
     /// Show what runs where.
@@ -274,13 +276,89 @@ pub(crate) struct PackArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A package (acme/hello:1.2.3 or acme/hello@sha256:...) or a .wasm file.
-    pub(crate) what: String,
+    /// A package (acme/hello:1.2.3 or acme/hello@sha256:...) or a .wasm file; with --decisions, an app too.
+    #[arg(required_unless_present = "decisions")]
+    pub(crate) what: Option<String>,
     /// Show only where its bytes go: the largest sections, and the largest crates where functions have names.
     #[arg(long)]
     pub(crate) sizes: bool,
+    /// Show what the gate of the running platform decided: on an app, on a package, or everything.
+    #[arg(long)]
+    pub(crate) decisions: bool,
+    /// The app's namespace, with --decisions.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: fermion_model::Namespace,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) action: PolicyAction,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Parse and validate policies as the platform would.
+    Check {
+        /// Files, or one folder; the data directory's `policy` folder unless said.
+        paths: Vec<PathBuf>,
+    },
+    /// Run the tests that lie beside policies, in `tests/*.json`.
+    Test {
+        /// The folder of policies; the data directory's own unless said.
+        folder: Option<PathBuf>,
+    },
+    /// Say which policies decide on a package, why, and what to change.
+    Explain(PolicyExplain),
+    /// List what looks like a secret in a package or a component, with the hashes to allow it by.
+    Secrets {
+        /// A package (acme/hello:1.2.3) or a .wasm file.
+        what: String,
+    },
+    /// Print the default policy; a file default.cedar in the policy folder takes its place.
+    Default,
+    /// Print the Cedar schema of everything policies may speak of.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyExplain {
+    /// A package of this place: acme/hello:1.2.3 or acme/hello@sha256:...
+    pub(crate) package: Option<String>,
+    /// Facts from a file, as `--json` prints them, instead of a package.
+    #[arg(long, value_name = "FILE", conflicts_with = "package")]
+    pub(crate) facts: Option<PathBuf>,
+    /// The namespace it would run in.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: fermion_model::Namespace,
+    /// The app it would run as; the package's own name unless said.
+    #[arg(long)]
+    pub(crate) app: Option<fermion_model::AppName>,
+    /// A new release, or an earlier one again.
+    #[arg(long, value_enum, default_value = "deploy")]
+    pub(crate) action: GateAction,
+    /// Who would ask.
+    #[arg(long, default_value = "operator")]
+    pub(crate) by: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GateAction {
+    Deploy,
+    Activate,
+}
+
+impl From<GateAction> for fermion_package::policy::Action {
+    fn from(action: GateAction) -> Self {
+        match action {
+            GateAction::Deploy => Self::Deploy,
+            GateAction::Activate => Self::Activate,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -317,6 +395,9 @@ pub(crate) struct DeployArgs {
     /// config are those of the folder's app.yaml, if there is one.
     #[arg(long, value_name = "REMOTE")]
     pub(crate) from: Option<String>,
+    /// Go on although policies deny it, in an emergency; the reason is kept on record and shown with the release.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) override_policy: Option<String>,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }
@@ -338,6 +419,9 @@ pub(crate) struct RollbackArgs {
     pub(crate) app: AppArgs,
     /// The release to go back to; the one before the active one unless said.
     pub(crate) to: Option<ReleaseNumber>,
+    /// Go on although policies deny it, in an emergency; the reason is kept on record.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) override_policy: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,10 +4,12 @@ mod admin;
 mod apps;
 mod channel;
 mod copy;
+mod decisions;
 mod inspect;
 mod key;
 mod new;
 mod package;
+mod policy;
 mod pull;
 mod push;
 mod sign;
@@ -31,6 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::New(arguments) => new::run(&arguments, json),
         Command::Build(arguments) => stoppable(package::build(&arguments, json)).await,
         Command::Pack(arguments) => stoppable(package::pack(&arguments, json)).await,
+        Command::Inspect(arguments) if arguments.decisions => decisions::run(&arguments, json).await,
         Command::Inspect(arguments) => inspect::run(&arguments, json),
         Command::Verify(arguments) => inspect::verify(&arguments, json),
         Command::Sign(arguments) => sign::run(&arguments, json),
@@ -40,6 +43,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Push(arguments) => push::run(&arguments, json).await,
         Command::Pull(arguments) => pull::run(&arguments, json).await,
         Command::Copy(arguments) => copy::run(&arguments, json).await,
+        Command::Policy(arguments) => policy::run(&arguments, json),
         Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,

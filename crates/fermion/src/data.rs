@@ -43,6 +43,14 @@ impl DataDirectory {
         self.0.join("native")
     }
 
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.0.join("policy")
+    }
+
+    pub(crate) fn advisories(&self) -> PathBuf {
+        self.0.join("advisories")
+    }
+
     pub(crate) fn token(&self) -> PathBuf {
         self.0.join("admin.token")
     }

@@ -11,11 +11,13 @@ use fermion_model::manifest::{MANIFEST_FILE, Manifest};
 use fermion_model::{Digest, RemoteReference};
 use fermion_package::build::{Difference, Varied, doubts};
 use fermion_package::keys::SigningKeys;
+use fermion_package::secrets::{AllowList, Scan};
 use fermion_package::{
     Cancel, Companions, Environment, Packed, Prepared, Store, build, prepare, publish_with, rebuild,
 };
 
 use crate::output;
+use crate::sink::seconds_now;
 
 /// A build that says nothing for long is not a build that hangs.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -140,6 +142,18 @@ impl Project {
         Ok(done?)
     }
 
+    /// Refuses a component with a secret in it, before there is a package of it. `policy` is the folder with the list
+    /// of what is known to be none.
+    pub(crate) async fn scan(&self, wasm: &[u8], policy: &Path) -> Result<()> {
+        let (wasm, policy) = (wasm.to_vec(), policy.to_owned());
+        let check = move || {
+            let mut scan = Scan::default();
+            scan.component(&wasm);
+            scan.check(&AllowList::read(&policy)?, seconds_now())
+        };
+        Ok(tokio::task::spawn_blocking(check).await??)
+    }
+
     /// Makes a signed package of a component, in the local store, with its bill of materials and a statement about where
     /// it comes from. The keys are those that sign in the folder `keys` now; also gives the id of the package's signer.
     pub(crate) async fn publish(
@@ -190,6 +204,7 @@ pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequ
         routes: app.routes.iter().cloned().map(Into::into).collect(),
         config: app.config.clone(),
         expected: None,
+        override_policy: None,
     }
 }
 

@@ -19,6 +19,12 @@ impl Clock for WallClock {
     }
 }
 
+/// The wall clock in whole seconds since the Unix epoch.
+pub(crate) fn seconds_now() -> u64 {
+    let since = WallClock.now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 /// Metrics and access log of one process.
 pub(crate) struct Sink {
     pub(crate) telemetry: Arc<Telemetry>,

@@ -158,17 +158,23 @@ fn control(
     trust: &Arc<TrustKeeper>,
 ) -> Result<Control> {
     let telemetry = sink.telemetry.clone();
+    let counted = sink.telemetry.clone();
     let clock: fermion_control::Clock = Arc::new(|| WallClock.now());
     let (doors, seen) = (telemetry.doors().clone(), Seen::new(&data.keys()));
     let verifier = fermion_control::verifier(store.clone(), trust.subscribe(), seen, clock.clone());
     let control = Control::new(ControlParts {
         bus: bus.clone(),
         store: store.clone(),
-        verifier: Arc::new(move |digest| {
-            verifier(digest).inspect_err(|error| doors.refused(Door::Deploy, error.code()))
+        verifier: Arc::new(move |digest, admitted| {
+            verifier(digest, admitted).inspect_err(|error| doors.refused(Door::Deploy, error.code()))
         }),
         trust: trust.clone(),
         registries,
+        gate: Arc::new(fermion_package::policy::Gate::new(
+            data.policy(),
+            data.advisories(),
+        )),
+        count: Arc::new(move |code| counted.doors().refused(fermion_telemetry::Door::Deploy, code)),
         logs: logs.clone(),
         metrics: Arc::new(move || telemetry.render()),
         clock,

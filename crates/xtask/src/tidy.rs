@@ -23,12 +23,14 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// Foreign crates that exactly one of ours may know, directly.
-const FENCES: [(&str, &str); 8] = [
+const FENCES: [(&str, &str); 10] = [
     ("wasmtime", "fermion-runtime"),
     ("wasmtime-wasi", "fermion-runtime"),
     ("wasmtime-wasi-http", "fermion-runtime"),
     ("redb", "fermion-bus"),
     ("p256", "fermion-package"),
+    ("cedar-policy", "fermion-package"),
+    ("rustsec", "fermion-package"),
     ("axum", "fermion-control"),
     ("prometheus-client", "fermion-telemetry"),
     ("socket2", "fermion-gateway"),

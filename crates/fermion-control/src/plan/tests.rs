@@ -25,6 +25,7 @@ fn release(app: &str, number: u32, path: &str) -> Release {
         config: BTreeMap::new(),
         created_at: 0,
         created_by: "test".to_owned(),
+        policy_override: None,
     }
 }
 

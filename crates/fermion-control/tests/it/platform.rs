@@ -8,6 +8,7 @@ use fermion_api::{Client, DeployRequest, Route};
 use fermion_bus::Bus;
 use fermion_control::{AdminToken, Control, ControlConfig, ControlParts, Error, PackageFacts, Verifier};
 use fermion_model::{AppName, Digest, Namespace};
+use fermion_package::policy::{Evidence, Gate, PolicyFacts};
 use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::{Echo, LogHub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,6 +66,11 @@ impl Platform {
             verifier: verifier(&store),
             trust: trust(folder.path()),
             registries: registries(),
+            gate: Arc::new(Gate::new(
+                folder.path().join("policy"),
+                folder.path().join("advisories"),
+            )),
+            count: Arc::new(|_| ()),
             logs: logs.clone(),
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
@@ -192,7 +198,7 @@ pub(crate) fn trust(folder: &std::path::Path) -> Arc<TrustKeeper> {
     Arc::new(TrustKeeper::open(&folder.join("keys"), SystemTime::UNIX_EPOCH).unwrap())
 }
 
-fn verify(digest: &Digest) -> Result<PackageFacts, fermion_package::Error> {
+fn verify(digest: &Digest, _admitted: Option<SystemTime>) -> Result<PackageFacts, fermion_package::Error> {
     let number = digest.as_bytes()[0];
     if number >= 200 {
         return Err(fermion_package::Error::SigUntrusted {
@@ -207,9 +213,21 @@ fn verify(digest: &Digest) -> Result<PackageFacts, fermion_package::Error> {
     let version = semver::Version::new(1, u64::from(number), 0);
     Ok(PackageFacts {
         name: "acme/thing".parse().unwrap(),
-        version,
+        version: version.clone(),
         config,
+        evidence: Evidence::of(facts(digest, &version)),
     })
+}
+
+/// What the gate is told of a package.
+fn facts(digest: &Digest, version: &semver::Version) -> PolicyFacts {
+    let text = include_bytes!("../../../fermion-package/src/policy/baseline.json");
+    PolicyFacts {
+        name: "acme/thing".to_owned(),
+        version: version.to_string(),
+        digest: *digest,
+        ..PolicyFacts::parse(text).unwrap()
+    }
 }
 
 pub(crate) fn app(name: &str) -> AppName {
@@ -239,6 +257,7 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         routes: vec![route],
         config: Default::default(),
         expected: None,
+        override_policy: None,
     }
 }
 

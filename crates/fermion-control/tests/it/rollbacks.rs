@@ -9,6 +9,7 @@ use crate::platform::{Platform, app, code, package, request};
 async fn rollback(platform: &Platform, name: &str, to: Option<u32>) -> Result<u32, String> {
     let request = RollbackRequest {
         to: to.map(ReleaseNumber),
+        override_policy: None,
     };
     let result = platform
         .client

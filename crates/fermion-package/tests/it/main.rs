@@ -7,6 +7,7 @@ mod channels;
 mod fixtures;
 mod format;
 mod fuzz;
+mod gate;
 mod handling;
 mod refusals;
 mod remote;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, RollbackRequest};
+use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, ReleaseView, RollbackRequest};
 use fermion_model::RemoteReference;
 use fermion_model::app::App;
 use fermion_package::store::Store;
@@ -19,7 +19,7 @@ use crate::data::DataDirectory;
 use crate::output;
 use crate::project::{self, Project};
 
-fn client(arguments: &AdminArgs) -> Result<Client> {
+pub(crate) fn client(arguments: &AdminArgs) -> Result<Client> {
     let token_file = arguments.token_file.as_deref();
     client_at(arguments.admin, token_file, &arguments.data.directory)
 }
@@ -45,7 +45,7 @@ pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
         None => named,
     };
     match source {
-        Some(source) => deploy_from(&source, app, &arguments.admin, json).await,
+        Some(source) => deploy_from(&source, app, arguments, json).await,
         None => deploy_folder(arguments, json).await,
     }
 }
@@ -54,7 +54,7 @@ pub(crate) async fn deploy(arguments: &DeployArgs, json: bool) -> Result<()> {
 async fn deploy_from(
     source: &RemoteReference,
     app: Option<App>,
-    admin: &AdminArgs,
+    arguments: &DeployArgs,
     json: bool,
 ) -> Result<()> {
     let app = match app {
@@ -64,8 +64,11 @@ async fn deploy_from(
     if !json {
         output::note(format!("{}: the platform pulls {source}", app.name));
     }
-    let request = project::request(&app, Some(source));
-    let result = client(admin)?.deploy(&app.namespace, &app.name, &request).await?;
+    let mut request = project::request(&app, Some(source));
+    request.override_policy = arguments.override_policy.clone();
+    let result = client(&arguments.admin)?
+        .deploy(&app.namespace, &app.name, &request)
+        .await?;
     show(&result, app.name.as_str(), json);
     Ok(())
 }
@@ -80,6 +83,7 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
     let data = DataDirectory::open(&arguments.admin.data.directory)?;
     let store = Store::open(&data.store())?;
     let prepared = project.build(None).await?;
+    project.scan(&prepared.wasm, &data.policy()).await?;
     let (packed, _) = project.publish(&prepared, &store, &data.keys()).await?;
     let export = {
         let (store, digest) = (store.clone(), packed.digest);
@@ -95,6 +99,7 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
         tag: tag.clone(),
         digest: *digest,
     });
+    request.override_policy = arguments.override_policy.clone();
     request.refs = Some(Refs {
         name: export.refs.name.clone(),
         tags: tags.collect(),
@@ -192,12 +197,20 @@ pub(crate) async fn releases(arguments: &AppArgs, json: bool) -> Result<()> {
                 package,
                 release.digest.short(),
                 rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(release.created_at)),
-                release.created_by.clone(),
+                by(release),
             ]
         })
         .collect();
     output::table(["RELEASE", "STATE", "PACKAGE", "DIGEST", "CREATED", "BY"], &rows);
     Ok(())
+}
+
+/// Who made a release, and why policies were passed by.
+fn by(release: &ReleaseView) -> String {
+    match &release.policy_override {
+        Some(reason) => format!("{} (policy passed by: {reason})", release.created_by),
+        None => release.created_by.clone(),
+    }
 }
 
 /// Routes to an earlier release.
@@ -208,7 +221,14 @@ pub(crate) async fn rollback(arguments: &RollbackArgs, json: bool) -> Result<()>
         admin,
     } = &arguments.app;
     let result = client(admin)?
-        .rollback(namespace, app, &RollbackRequest { to: arguments.to })
+        .rollback(
+            namespace,
+            app,
+            &RollbackRequest {
+                to: arguments.to,
+                override_policy: arguments.override_policy.clone(),
+            },
+        )
         .await?;
     show(&result, app.as_str(), json);
     Ok(())

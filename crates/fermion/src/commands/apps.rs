@@ -35,6 +35,14 @@ pub(crate) fn package(app: &AppView) -> String {
 pub(crate) fn state(app: &AppView) -> String {
     let wanted = app.active.as_ref().map_or(app.latest, |active| active.number);
     match (&app.problem, app.serving) {
+        (None, Some(_))
+            if app
+                .active
+                .as_ref()
+                .is_some_and(|active| active.policy_override.is_some()) =>
+        {
+            "serving; policy passed by".to_owned()
+        }
         (None, Some(_)) => "serving".to_owned(),
         (Some(problem), Some(_)) => format!("serving; {wanted} refused: {}", problem.code),
         (Some(problem), None) => format!("down: {}", problem.code),

@@ -20,9 +20,9 @@ use crate::sink::WallClock;
 
 /// Shows what is in a package or in a bare component.
 pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
-    if Path::new(&arguments.what).is_file() {
-        let wasm =
-            std::fs::read(&arguments.what).with_context(|| format!("cannot read {}", arguments.what))?;
+    let what = arguments.what.as_deref().context("say what to look into")?;
+    if Path::new(what).is_file() {
+        let wasm = std::fs::read(what).with_context(|| format!("cannot read {}", what))?;
         if arguments.sizes {
             return show_sizes(&sizes(&wasm)?, json);
         }
@@ -30,12 +30,12 @@ pub(crate) fn run(arguments: &InspectArgs, json: bool) -> Result<()> {
         if json {
             output::json(&facts);
         } else {
-            output::line(format!("{} ({} KiB)", arguments.what, wasm.len().div_ceil(1024)));
+            output::line(format!("{} ({} KiB)", what, wasm.len().div_ceil(1024)));
             show(&facts);
         }
         return Ok(());
     }
-    let found = find(&arguments.what, &arguments.data)?;
+    let found = find(what, &arguments.admin.data)?;
     let inspection = inspect::inspect(&found.store, &found.digest, &found.trust, found.when)?;
     if arguments.sizes {
         let wasm = found.store.read(&inspection.wasm, WASM_BYTES_MAX)?;

@@ -48,6 +48,7 @@ pub(crate) async fn pack(arguments: &PackArgs, json: bool) -> Result<()> {
     let data = DataDirectory::open(&arguments.data.directory)?;
     let store = Store::open(&data.store())?;
     let prepared = project.build(arguments.sbom.as_deref()).await?;
+    project.scan(&prepared.wasm, &data.policy()).await?;
     let (packed, signer) = project.publish(&prepared, &store, &data.keys()).await?;
     if json {
         let mut document = summary(&prepared);

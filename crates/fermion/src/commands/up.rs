@@ -79,6 +79,7 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
         None => {
             let prepared = project.build(None).await?;
             let built = begun.elapsed();
+            project.scan(&prepared.wasm, &front.data.policy()).await?;
             let (packed, _) = project
                 .publish(&prepared, &front.store, &front.data.keys())
                 .await?;

@@ -35,6 +35,13 @@ impl Scene {
         Up::start(&site, &[&project]).stop();
         copy(&site.data().join("keys"), &site.path().join("client/keys"));
         let second = site.ready("second", Package::new("shop", "2.0.0", "p2-config"));
+        // It imports the config, so it has to ask for some.
+        let manifest = fs::read_to_string(second.join("fermion.toml")).unwrap();
+        let asking = format!("{manifest}[capabilities]\nconfig = [\"greeting\"]\n");
+        fs::write(second.join("fermion.toml"), asking).unwrap();
+        let app = "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {name: shop}\n\
+                   spec: {config: {greeting: hello}, routes: [{path: /shop/*}]}\n";
+        fs::write(second.join("app.yaml"), app).unwrap();
         let third = site.ready("third", Package::new("shop", "3.0.0", "p2-hello"));
         Self { site, second, third }
     }
