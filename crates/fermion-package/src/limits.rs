@@ -121,6 +121,8 @@ pub const REFERRER_PAGES_MAX: usize = 8;
 pub const TRANSFERS_MAX: usize = 4;
 /// Pieces of a blob between the connection and the disk, a few tens of KiB each.
 pub const TRANSFER_PIECES_MAX: usize = 8;
+/// Bytes from which a blob that is being pulled is kept when the process dies: smaller ones are quicker fetched again.
+pub const RESUMED_BYTES_MIN: u64 = MIB;
 /// Redirects that one download follows: registries hand blobs to a storage, which may have another name.
 pub const REDIRECTS_MAX: usize = 5;
 /// Times that one step is tried again.

@@ -10,6 +10,7 @@ mod auth;
 mod blobs;
 mod credentials;
 mod exchange;
+mod landing;
 mod manifests;
 mod parcel;
 mod progress;

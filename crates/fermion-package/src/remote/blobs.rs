@@ -2,90 +2,36 @@
 //! they broke off. Uploads are not sent if the registry has the blob, and go on where the registry says it stands.
 
 use bytes::Bytes;
-use fermion_model::Digest;
+use fermion_model::{Digest, PackageName};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{Method, StatusCode};
 use reqwest::{Response, Url};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::exchange::{Call, Failed, Try};
+use super::landing::{Landing, blocking};
 use super::manifests::text;
 use super::progress::Event;
 use super::session::Session;
 use crate::canonical::Descriptor;
-use crate::limits::{TRANSFER_PIECES_MAX, TRANSFERS_MAX, UPLOAD_WHOLE_BYTES_MAX};
+use crate::limits::{TRANSFERS_MAX, UPLOAD_WHOLE_BYTES_MAX};
 use crate::{Error, RegistryFault, Result, Store};
 
 const BYTES: &str = "application/octet-stream";
 
-/// Runs what blocks where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-fn joined<T>(ended: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    ended.unwrap_or_else(|died| {
-        Err(Error::Io {
-            operation: "finish a step on",
-            path: "the store".into(),
-            source: std::io::Error::other(died),
-        })
-    })
-}
-
-/// A blob on its way to the disk, on a thread of its own. Dropping it leaves nothing behind.
-struct Landing {
-    pieces: mpsc::Sender<Option<Bytes>>,
-    writer: JoinHandle<Result<()>>,
-    /// Bytes handed over.
-    bytes: u64,
-}
-
-impl Landing {
-    fn begin(store: &Store, blob: &Descriptor) -> Self {
-        let (pieces, mut received) = mpsc::channel::<Option<Bytes>>(TRANSFER_PIECES_MAX);
-        let (store, digest, bytes_max) = (store.clone(), blob.digest, blob.size);
-        let writer = tokio::task::spawn_blocking(move || {
-            let mut writer = store.writer(bytes_max)?;
-            while let Some(piece) = received.blocking_recv() {
-                match piece {
-                    Some(piece) => writer.push(&piece)?,
-                    None => return writer.finish(&digest).map(drop),
-                }
-            }
-            // Cut off: whoever cut it off knows why.
-            Ok(())
-        });
-        Self {
-            pieces,
-            writer,
-            bytes: 0,
-        }
-    }
-
-    /// False if the writer has given up.
-    async fn push(&mut self, piece: Bytes) -> bool {
-        self.bytes += piece.len() as u64;
-        self.pieces.send(Some(piece)).await.is_ok()
-    }
-
-    async fn finish(self) -> Result<()> {
-        drop(self.pieces.send(None).await);
-        joined(self.writer.await)
-    }
-}
-
 impl Session {
-    /// Brings blobs into the store, several at once.
-    pub(super) async fn fetch_all(&self, store: &Store, blobs: Vec<Descriptor>) -> Result<()> {
+    /// Brings blobs into the store, several at once. With a repository's name, what arrives of a large one is kept there
+    /// even if the process dies.
+    pub(super) async fn fetch_all(
+        &self,
+        store: &Store,
+        name: Option<&PackageName>,
+        blobs: Vec<Descriptor>,
+    ) -> Result<()> {
         stream::iter(blobs)
             .map(Ok)
             .try_for_each_concurrent(TRANSFERS_MAX, |blob| async move {
-                let was_there = self.fetch(store, &blob).await?;
+                let was_there = self.fetch(store, name, &blob).await?;
                 self.client.config().progress.tell(Event::Arrived {
                     digest: blob.digest,
                     bytes: blob.size,
@@ -97,30 +43,57 @@ impl Session {
     }
 
     /// Brings a blob into the store; true if it was there, whole.
-    pub(super) async fn fetch(&self, store: &Store, blob: &Descriptor) -> Result<bool> {
+    pub(super) async fn fetch(
+        &self,
+        store: &Store,
+        name: Option<&PackageName>,
+        blob: &Descriptor,
+    ) -> Result<bool> {
         let was_there = {
             let (store, blob) = (store.clone(), blob.clone());
             blocking(move || Ok(store.read_described("blob", &blob, blob.size).is_ok())).await?
         };
         if !was_there {
             let doing = format!("read the blob {} of {}", blob.digest, self.repository);
-            self.download(store, blob, &doing).await?;
+            self.download(store, name, blob, &doing).await?;
         }
         Ok(was_there)
     }
 
-    /// Tries until the blob has landed. What has arrived stays, and the next try asks for the rest.
-    async fn download(&self, store: &Store, blob: &Descriptor, doing: &str) -> Result<()> {
+    /// Tries until the blob has landed. What has arrived stays, and the next try asks for the rest, also that of a later
+    /// process.
+    async fn download(
+        &self,
+        store: &Store,
+        name: Option<&PackageName>,
+        blob: &Descriptor,
+        doing: &str,
+    ) -> Result<()> {
+        loop {
+            let landing = Landing::begin(store, name, blob).await?;
+            let resumed = landing.bytes > 0;
+            let landed = self.fill(landing, blob, doing).await;
+            match landed {
+                // What an earlier process left behind was damaged. It is gone now.
+                Err(Error::DigestMismatch { .. }) if resumed => {}
+                landed => return landed.map_err(|error| self.landed_badly(error, doing)),
+            }
+        }
+    }
+
+    async fn fill(&self, landing: Landing, blob: &Descriptor, doing: &str) -> Result<()> {
         let wait_max = self.time_for(blob.size);
-        let landing = tokio::sync::Mutex::new(Landing::begin(store, blob));
+        let landing = tokio::sync::Mutex::new(landing);
         self.retry(doing, || async {
             let mut landing = landing.lock().await;
+            if landing.bytes > 0 && landing.bytes == blob.size {
+                return Ok(());
+            }
             let tried = tokio::time::timeout(wait_max, self.try_download(blob, doing, &mut landing)).await;
             tried.unwrap_or_else(|_| Err(Failed::at_last(self.too_slow(doing, wait_max))))
         })
         .await?;
-        let landed = landing.into_inner().finish().await;
-        landed.map_err(|error| self.landed_badly(error, doing))
+        landing.into_inner().finish().await
     }
 
     fn landed_badly(&self, error: Error, doing: &str) -> Error {
@@ -179,7 +152,7 @@ impl Session {
             }
         }
         // A writer that gave up says why when it is asked to finish.
-        if landing.bytes == blob.size || landing.pieces.is_closed() {
+        if landing.bytes == blob.size || landing.has_given_up() {
             return Ok(());
         }
         let why = format!("the answer ends after {} of {} bytes", landing.bytes, blob.size);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fermion_model::{Digest, PackageName, RemoteReference};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::blobs::blocking;
+use super::landing::blocking;
 use super::manifests::Document;
 use super::parcel::{Identity, Parcel};
 use super::progress::Event;
@@ -61,7 +61,11 @@ impl Client {
         let session = self.session(reference, Right::Pull)?;
         let (parcel, identity) = session.collect(store, reference).await?;
         session
-            .fetch_all(store, parcel.blobs.values().cloned().collect())
+            .fetch_all(
+                store,
+                Some(&identity.name),
+                parcel.blobs.values().cloned().collect(),
+            )
             .await?;
         let pulled = Pulled {
             name: identity.name.clone(),
@@ -98,7 +102,7 @@ impl Session {
         reference: &RemoteReference,
     ) -> Result<(Parcel, Identity)> {
         let mut parcel = Parcel::of(self.package(reference).await?)?;
-        self.fetch(store, &parcel.config()?).await?;
+        self.fetch(store, None, &parcel.config()?).await?;
         let (parcel_too, store_too) = (parcel.clone(), store.clone());
         let identity = blocking(move || parcel_too.identity(&store_too)).await?;
         self.check_version(reference, &identity)?;

@@ -4,7 +4,7 @@
 use fermion_model::{Digest, PackageName, RemoteReference};
 
 use super::Client;
-use super::blobs::blocking;
+use super::landing::blocking;
 use super::manifests::Document;
 use super::parcel::{Identity, Parcel, merged_index, merged_signature};
 use super::progress::Event;
@@ -63,7 +63,7 @@ impl Client {
         let source = self.session(from, Right::Pull)?;
         let (parcel, identity) = source.collect(between, from).await?;
         source
-            .fetch_all(between, parcel.blobs.values().cloned().collect())
+            .fetch_all(between, None, parcel.blobs.values().cloned().collect())
             .await?;
         let mount =
             (from.registry == to.registry && from.repository() != to.repository()).then(|| from.repository());

@@ -140,6 +140,65 @@ async fn a_download_goes_on_where_it_broke_off() {
 }
 
 #[tokio::test]
+async fn a_later_process_goes_on_where_an_earlier_one_ended() {
+    let world = world_with(&"x".repeat(3_000_000));
+    let wasm = world.store.read(&world.packed.wasm, 1 << 24).unwrap();
+    let path = format!("/blobs/{}", world.packed.wasm);
+    let (size, cut) = (
+        wasm.len(),
+        std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true)),
+    );
+    let cutting = cut.clone();
+    // For the first process it breaks off after half, and then answers nobody.
+    let server = Server::hooked(true, move |request| {
+        if !request.is("GET", &path) || !cutting.load(std::sync::atomic::Ordering::SeqCst) {
+            return None;
+        }
+        if request.before > 0 {
+            return Some(Reply::status(404));
+        }
+        let head = format!("HTTP/1.1 200 X\r\ncontent-length: {size}\r\n\r\n");
+        Some(Reply::Raw([head.as_bytes(), &wasm[..size / 2]].concat()))
+    });
+    let server = filled(&world, server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let reference = at(&server, "acme/hello:1.2.3");
+    for damage in [false, true] {
+        let root = folder.path().join(format!("{damage}"));
+        cut.store(true, std::sync::atomic::Ordering::SeqCst);
+        server.forget();
+        let store = fermion_package::Store::open(&root).unwrap();
+        let error = Talk::new().client.pull(&store, &reference).await.unwrap_err();
+        assert_eq!(error.code(), "REMOTE_MISSING", "{error}");
+        drop(store);
+
+        cut.store(false, std::sync::atomic::Ordering::SeqCst);
+        server.forget();
+        let left: Vec<_> = std::fs::read_dir(root.join("uploads"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert_eq!(left.len(), 1);
+        if damage {
+            let mut bytes = std::fs::read(&left[0]).unwrap();
+            bytes[100] ^= 1;
+            std::fs::write(&left[0], bytes).unwrap();
+        }
+        let store = fermion_package::Store::open(&root).unwrap();
+        Talk::new().client.pull(&store, &reference).await.unwrap();
+        fermion_package::load(&store, world.digest(), &crate::fixtures::trust(1), now()).unwrap();
+        let ranges: Vec<_> = server
+            .requests()
+            .into_iter()
+            .filter(|request| request.is("GET", &world.packed.wasm.to_string()))
+            .map(|request| request.header("range").map(str::to_owned))
+            .collect();
+        let half = Some(format!("bytes={}-", size / 2));
+        assert_eq!(ranges, if damage { vec![half, None] } else { vec![half] });
+    }
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_where_the_registry_says() {
     let world = world_with(&"x".repeat(3_000_000));
     let server = Server::start(true);
