@@ -15,7 +15,7 @@ pub mod release;
 pub mod remote;
 pub mod units;
 
-pub use digest::Digest;
+pub use digest::{Digest, DigestError};
 pub use fault::{Blame, Fault};
 pub use limits::Limits;
 pub use name::{AppName, NameError, Namespace, PackageName, PackageReference};

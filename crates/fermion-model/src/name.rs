@@ -189,9 +189,45 @@ impl fmt::Display for PackageReference {
     }
 }
 
+impl FromStr for PackageReference {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refuse = |reason| NameError::new("package", text, reason);
+        let (name, version) = text
+            .rsplit_once(':')
+            .ok_or_else(|| refuse("has no version: write acme/hello:1.2.3 or acme/hello@sha256:..."))?;
+        Ok(Self {
+            name: name.parse()?,
+            version: version
+                .parse()
+                .map_err(|_| refuse("must end with a version such as 1.2.3"))?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_have_a_name_and_a_version() {
+        let good: PackageReference = "acme/hello:1.2.3-rc.1+build".parse().unwrap();
+        assert_eq!(good.to_string(), "acme/hello:1.2.3-rc.1+build");
+        for bad in [
+            "",
+            ":",
+            "acme/hello",
+            "acme/hello:",
+            "acme/hello:latest",
+            "acme/hello:../../x",
+            "../x:1.0.0",
+            "acme/hello:1.2.3:4",
+        ] {
+            let refused = bad.parse::<PackageReference>().unwrap_err().to_string();
+            assert!(refused.starts_with("NAME_INVALID: "), "{bad}: {refused}");
+        }
+    }
 
     #[test]
     fn labels_are_dns_labels() {

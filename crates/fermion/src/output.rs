@@ -139,7 +139,7 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         }
         return Some(fermion_control::problem(error).code);
     }
-    if cause.is::<fermion_model::NameError>() {
+    if cause.is::<fermion_model::NameError>() || cause.is::<fermion_model::DigestError>() {
         return Some("NAME_INVALID".to_owned());
     }
     if cause.is::<fermion_model::document::DocumentError>() {

@@ -133,10 +133,13 @@ pub(crate) fn find(text: &str, data: &DataArgs) -> Result<Found> {
     let data = DataDirectory::open(&data.directory)?;
     let store = Store::open(&data.store())?;
     let digest = match text.split_once('@') {
-        Some((_, digest)) => digest.parse()?,
+        Some((name, digest)) => {
+            name.parse::<PackageName>()?;
+            digest.parse()?
+        }
         None => match text.parse::<Digest>() {
             Ok(digest) => digest,
-            Err(_) => store.resolve(&reference(text)?)?,
+            Err(_) => store.resolve(&text.parse::<PackageReference>()?)?,
         },
     };
     let now = WallClock.now();
@@ -146,19 +149,6 @@ pub(crate) fn find(text: &str, data: &DataArgs) -> Result<Found> {
         digest,
         keys: data.keys(),
         when: When::admission(now),
-    })
-}
-
-fn reference(text: &str) -> Result<PackageReference> {
-    let (name, version) = text.rsplit_once(':').with_context(|| {
-        format!("{text:?} is neither a file nor a package: write acme/hello:1.2.3 or acme/hello@sha256:...")
-    })?;
-    let version = version
-        .parse()
-        .with_context(|| format!("{version:?} is not a version such as 1.2.3"))?;
-    Ok(PackageReference {
-        name: name.parse::<PackageName>()?,
-        version,
     })
 }
 

@@ -28,6 +28,7 @@ mod serve_wire;
 mod sigstore;
 mod up_compile;
 mod up_deploy;
+mod up_forged;
 mod up_kill;
 mod up_logs;
 mod up_new;
