@@ -91,6 +91,13 @@ pub fn publish(store: &Store, document: &ChannelDocument, key: &PrivateKey) -> R
     Ok(digest)
 }
 
+/// What the document under a channel's tag says, whether or not it is to be believed; none if there is none.
+pub fn proposed(store: &Store, name: &PackageName, channel: &str) -> Result<Option<ChannelDocument>> {
+    let tag = tag_of(channel)?;
+    let payload = envelope(store, name, &tag)?.and_then(|envelope| envelope.payload().ok());
+    Ok(payload.and_then(|payload| serde_json::from_slice(&payload).ok()))
+}
+
 /// The document of a channel, if it is signed as the trust demands, is not older than one seen before, and has not
 /// expired.
 ///

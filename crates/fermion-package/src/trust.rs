@@ -273,9 +273,10 @@ impl Trust {
         if threshold > 1 {
             let names: Vec<_> = signers.iter().map(|signer| signer.name.as_str()).collect();
             reasons.insert(format!(
-                "{threshold} different {role} keys must sign and {} did ({}); let the others run `fermion sign`",
+                "{threshold} different {role} keys must sign and {} did ({}); let the others {}",
                 signers.len(),
-                names.join(", ")
+                names.join(", "),
+                role.how_to_sign()
             ));
         }
         if reasons.is_empty() {

@@ -48,6 +48,18 @@ impl Role {
     }
 }
 
+impl Role {
+    /// What a holder of the role does to add a signature.
+    pub(super) const fn how_to_sign(self) -> &'static str {
+        match self {
+            Self::Root => "run `fermion trust sign`",
+            Self::Package => "run `fermion sign`",
+            Self::Provenance => "attest it, too",
+            Self::Channel => "run `fermion channel publish --key NAME` for the same package",
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -39,11 +39,12 @@ fn publish(publication: &ChannelPublish, data: &DataArgs, json: bool) -> Result<
         None => folder.load_or_create(&KeyFolder::name_of(None, Role::Channel))?,
     };
     let seen = Seen::new(&found.keys);
-    let serial = match publication.serial {
-        Some(serial) => serial,
-        None => seen.serial(&name, &publication.channel)?.saturating_add(1),
-    };
-    let document = ChannelDocument {
+    let held = seen.serial(&name, &publication.channel)?;
+    let serial = publication.serial.unwrap_or(held.saturating_add(1));
+    // A document that is not in force yet waits for more signatures: this is one.
+    let waiting = channel::proposed(&found.store, &name, &publication.channel)?
+        .filter(|document| document.digest == found.digest && document.serial == serial && serial > held);
+    let document = waiting.unwrap_or(ChannelDocument {
         schema: CHANNEL_SCHEMA,
         name: name.clone(),
         channel: publication.channel.clone(),
@@ -51,7 +52,7 @@ fn publish(publication: &ChannelPublish, data: &DataArgs, json: bool) -> Result<
         version,
         serial,
         expires: Moment::of(WallClock.now()).plus(publication.expires),
-    };
+    });
     channel::publish(&found.store, &document, &key)?;
     // The key may be the first of its kind here: what is trusted is looked at anew.
     let trust = Trust::load(&found.keys, WallClock.now())?;

@@ -100,6 +100,14 @@ fn a_strangers_verifier_accepts_what_is_signed_and_refuses_the_rest() {
         let (accepted, words) = verify(&dev, &file, digest);
         assert!(!accepted, "{part}: {words}");
     }
+    // Where it comes from is vouched for by another key, and holds for that one alone.
+    let provenance = public_key(&site, "provenance");
+    let vouched = found
+        .iter()
+        .find(|(predicate, _)| predicate == "https://slsa.dev/provenance/v1");
+    let (_, vouched) = vouched.expect("a package carries its provenance");
+    assert!(verify(&provenance, vouched, digest).0);
+    assert!(!verify(&dev, vouched, digest).0 && !verify(&provenance, bundle, digest).0);
     // A second signer's bundle holds for that signer alone.
     run(&site, &["sign", "acme/shop:1.0.0", "--key", "stranger"]).done();
     let accepting = |pem: &Path| {

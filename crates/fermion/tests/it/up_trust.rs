@@ -386,3 +386,62 @@ fn a_name_goes_only_through_its_channel_and_never_back() {
     up.get("/shop/state").expect(200, "1\n");
     up.stop();
 }
+
+#[test]
+fn a_channel_may_need_two_who_agree() {
+    let site = rooted();
+    run(&site, &["key", "new", "--name", "second", "--role", "channel"]).done();
+    run(&site, &["trust", "add", "second.channel"]).done();
+    let root = next(&site, |document| document.thresholds.channel = 2);
+    run(&site, &["trust", "apply", &file(&site, &root.write())]).done();
+    let project = site.simple("shop", "1.0.0", "p2-hello");
+    run(&site, &["pack", project.to_str().unwrap()]).done();
+    let publish = ["channel", "publish", "acme/shop:1.0.0"];
+    let words = run(&site, &publish).refused("SIG_UNTRUSTED");
+    assert!(
+        words.contains("2 different channel keys must sign and 1 did (channel)"),
+        "{words}"
+    );
+    let both = run(&site, &[&publish[..], &["--key", "second.channel"]].concat()).json();
+    assert_eq!(
+        (&both["serial"], both["signers"].as_array().unwrap().len()),
+        (&1.into(), 2)
+    );
+}
+
+#[test]
+fn a_package_carries_what_is_in_it_and_where_it_comes_from() {
+    let site = rooted();
+    let project = site.simple("shop", "1.0.0", "p2-hello");
+    let bom = r#"{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{"type":"library","name":"a","version":"1"}]}"#;
+    let bom_file = site.path().join("bom.json");
+    fs::write(&bom_file, bom).unwrap();
+    let words = [
+        "pack",
+        project.to_str().unwrap(),
+        "--sbom",
+        bom_file.to_str().unwrap(),
+    ];
+    let packed = run(&site, &words).json();
+    let show = || run(&site, &["verify", "acme/shop:1.0.0"]).json();
+    let shown = show();
+    assert_eq!(shown["sbom"], packed["sbom"]["digest"], "{shown}");
+    // The root does not know the key that vouches, which was made just now.
+    assert_eq!(shown["provenance"].as_array().unwrap().len(), 0, "{shown}");
+    assert_eq!(shown["ignored"].as_array().unwrap().len(), 1, "{shown}");
+    run(&site, &["trust", "add", "provenance"]).done();
+    let shown = show();
+    assert_eq!(shown["provenance"][0][0]["name"], "provenance", "{shown}");
+    run(&site, &["key", "revoke", "provenance", "--reason", "lost"]).done();
+    let shown = show();
+    assert_eq!(
+        (&shown["provenance"], &shown["verified"]),
+        (&Value::Array(Vec::new()), &true.into()),
+        "{shown}"
+    );
+    // Another list in its place is not the package's own.
+    let other = bom.replace("\"a\"", "\"b\"");
+    fs::write(&bom_file, other).unwrap();
+    let again = run(&site, &words).json();
+    assert_ne!(again["digest"], packed["digest"]);
+}
