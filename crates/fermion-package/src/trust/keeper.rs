@@ -148,10 +148,7 @@ pub fn accept(folder: &Path, bytes: &[u8], now: SystemTime) -> Result<Trust> {
     let _lock = lock
         .and_then(|file| file.lock().map(|()| file))
         .map_err(Error::io("lock", &path))?;
-    let current = match accepted(folder)? {
-        Some(trust) => trust,
-        None => Trust::default(),
-    };
+    let current = accepted(folder)?.unwrap_or_default();
     let candidate = SignedRoot::read(bytes)?;
     let text = candidate.write();
     match follow(&current, candidate, now)? {

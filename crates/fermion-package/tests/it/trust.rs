@@ -361,21 +361,22 @@ fn root_keys_have_a_threshold_and_windows_too() {
 
 #[test]
 fn documents_that_contradict_themselves_are_refused() {
-    let broken: [(&str, &dyn Fn(&mut RootDocument)); 10] = [
-        ("schema 2", &|root| root.schema = 2),
-        ("serial 0", &|root| root.serial = 0),
-        ("0 package keys", &|root| root.thresholds.package = 0),
-        ("4 package keys", &|root| root.thresholds.package = 4),
-        ("2 root keys", &|root| root.thresholds.root = 2),
-        ("1 root keys", &|root| {
+    type Change = fn(&mut RootDocument);
+    let broken: [(&str, Change); 10] = [
+        ("schema 2", |root| root.schema = 2),
+        ("serial 0", |root| root.serial = 0),
+        ("0 package keys", |root| root.thresholds.package = 0),
+        ("4 package keys", |root| root.thresholds.package = 4),
+        ("2 root keys", |root| root.thresholds.root = 2),
+        ("1 root keys", |root| {
             root.keys.retain(|key| !key.roles.contains(&Role::Root))
         }),
-        ("listed twice", &|root| root.keys.push(entry(1, &[Role::Package]))),
-        ("different keys", &|root| {
+        ("listed twice", |root| root.keys.push(entry(1, &[Role::Package]))),
+        ("different keys", |root| {
             root.keys[1].roles.extend([Role::Provenance])
         }),
-        ("no role", &|root| root.keys[1].roles.clear()),
-        ("has the id", &|root| root.keys[1].id = root.keys[2].id),
+        ("no role", |root| root.keys[1].roles.clear()),
+        ("has the id", |root| root.keys[1].id = root.keys[2].id),
     ];
     for (words, change) in broken {
         let mut root = document(1);
