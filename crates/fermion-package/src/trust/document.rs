@@ -325,6 +325,15 @@ impl KeyEntry {
                 "key {name:?} has more than {TRUST_PATTERNS_MAX} name patterns"
             ));
         }
+        if self
+            .revoked
+            .as_ref()
+            .is_some_and(|revoked| revoked.reason.contains(char::is_control))
+        {
+            return Err(format!(
+                "the reason why {name:?} is revoked must be one line of plain text"
+            ));
+        }
         if let Some(revoked) = &self.revoked
             && revoked.reason.chars().count() > REASON_CHARS_MAX
         {

@@ -217,6 +217,10 @@ fn accepted(folder: &Path) -> Result<Option<Trust>> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    // Opening a pipe would wait for whoever writes into it.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::trust(path.display().to_string(), "it is not a file"));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

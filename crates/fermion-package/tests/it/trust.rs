@@ -385,6 +385,15 @@ fn documents_that_contradict_themselves_are_refused() {
         assert_eq!(error.code(), "TRUST_INVALID", "{words}");
         assert!(error.to_string().contains(words), "{error}");
     }
+    let mut noisy = document(1);
+    noisy.keys[1].revoked = Some(Revocation {
+        at: moment(NOW),
+        reason: "\u{1b}[2Jgone".to_owned(),
+    });
+    assert!(
+        SignedRoot::draft(&noisy).is_err(),
+        "whoever reads the reason has a terminal"
+    );
     let text = String::from_utf8(document(1).write()).unwrap();
     for (from, to) in [
         ("\"serial\":1", "\"serial\":1,\"extra\":1"),
@@ -436,6 +445,9 @@ fn a_process_takes_up_good_documents_and_keeps_the_last_good_one() {
     }
     fs::remove_file(folder.join(ROOT_FILE)).unwrap();
     assert!(!keeper.reload(at(NOW)));
+    fs::create_dir(folder.join(ROOT_FILE)).unwrap();
+    assert!(!keeper.reload(at(NOW)));
+    fs::remove_dir(folder.join(ROOT_FILE)).unwrap();
     // Over the API, and from another process.
     assert!(keeper.apply(&good, at(NOW)).unwrap());
     assert!(!keeper.apply(&good, at(NOW)).unwrap());
