@@ -1,5 +1,5 @@
 //! Rules of this repository that no compiler checks: layers, file headers, file lengths, lint inheritance, and that
-//! `ARCHITECTURE.md` knows every crate and every guest has a test.
+//! `ARCHITECTURE.md` knows every crate, every guest has a test, and the tests that `docs/security.md` names exist.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,8 +54,9 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     check_guests(&root, &mut findings)?;
+    check_claims(&root, &mut findings)?;
     if findings.is_empty() {
-        println!("tidy: layers, headers, lengths, lints, guests and ARCHITECTURE.md agree");
+        println!("tidy: layers, headers, lengths, lints, guests, claims and ARCHITECTURE.md agree");
         return Ok(());
     }
     for finding in &findings {
@@ -164,6 +165,28 @@ fn check_source(root: &Path, file: &Path, findings: &mut Vec<String>) -> Result<
     ] {
         if text.contains(mark) {
             findings.push(format!("{shown}: {mark}: {why}"));
+        }
+    }
+    Ok(())
+}
+
+/// A test that `docs/security.md` names, as `file::test`, must be there.
+fn check_claims(root: &Path, findings: &mut Vec<String>) -> Result<()> {
+    let text = std::fs::read_to_string(root.join("docs/security.md"))?;
+    let mut tests = Vec::new();
+    for (_, folder) in crates(root)? {
+        tests.extend(rust_files(&folder)?);
+    }
+    for claim in text.split('`').filter(|part| part.contains("::")) {
+        let (file, test) = claim.split_once("::").context("it has two parts")?;
+        let is_there = tests
+            .iter()
+            .filter(|path| path.file_stem().is_some_and(|stem| stem == file))
+            .any(|path| {
+                std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+            });
+        if !is_there {
+            findings.push(format!("docs/security.md: there is no test {claim}"));
         }
     }
     Ok(())
