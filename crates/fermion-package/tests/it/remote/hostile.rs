@@ -186,7 +186,7 @@ async fn a_version_tag_that_was_moved_is_noticed() {
 
 #[tokio::test]
 async fn who_stalls_or_fails_for_long_is_given_up() {
-    let hang = |request: &Request, world: &World| of_wasm(request, world).then(|| Reply::Hang);
+    let hang = |request: &Request, world: &World| of_wasm(request, world).then_some(Reply::Hang);
     assert_eq!(code_for(Talk::impatient(), hang).await.0, "REGISTRY_TIMEOUT");
     let cut = |request: &Request, world: &World| {
         let length = format!(

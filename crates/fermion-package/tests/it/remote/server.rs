@@ -54,6 +54,9 @@ impl Reply {
     }
 }
 
+/// Blobs by digest; manifests by place, with their media types.
+type Contents = (BTreeMap<String, Vec<u8>>, BTreeMap<String, (String, Vec<u8>)>);
+
 type Hook = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 #[derive(Default)]
@@ -161,7 +164,7 @@ impl Server {
     }
 
     /// Every blob and manifest, to compare two registries.
-    pub(crate) fn contents(&self) -> (BTreeMap<String, Vec<u8>>, BTreeMap<String, (String, Vec<u8>)>) {
+    pub(crate) fn contents(&self) -> Contents {
         let state = self.shared.state.lock().unwrap();
         (state.blobs.clone(), state.manifests.clone())
     }
