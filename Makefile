@@ -1,6 +1,6 @@
 # The commands of this repository. On a fresh Debian machine with Rust 1.95, Node 20 and Python 3.11 each one installs
 # what it needs.
-.PHONY: demo test check bench build fmt clean
+.PHONY: demo test check bench fuzz build fmt clean
 
 # The fast inner loop.
 check:
@@ -26,6 +26,10 @@ bench:
 	scripts/setup.sh bench
 	cargo build --release --package fermion
 	scripts/bench.sh
+
+# The parsers of what strangers write, under libFuzzer: FUZZ_SECONDS=60 for each, TARGETS="manifest config" for some.
+fuzz:
+	scripts/fuzz.sh $(TARGETS)
 
 build:
 	cargo build --release --package fermion

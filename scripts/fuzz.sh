@@ -15,6 +15,10 @@ targets=("$@")
 if ((${#targets[@]} == 0)); then
   for file in fuzz/fuzz_targets/*.rs; do targets+=("$(basename "$file" .rs)"); done
 fi
+command -v c++ >/dev/null || {
+  echo "fuzz: libFuzzer needs a C++ compiler: install g++ (Debian: apt-get install g++)" >&2
+  exit 1
+}
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"

@@ -101,11 +101,11 @@ pub fn channel(data: &[u8]) {
 pub fn reference(data: &[u8]) {
     let text = text(data);
     if let Ok(reference) = text.parse::<RemoteReference>() {
-        let shown = reference.to_string();
-        assert_eq!(shown.parse(), Ok(reference), "{shown}");
-        let repository = shown.split_once('/').map_or("", |(_, path)| path);
-        assert!(
-            !repository.contains("..") && !repository.starts_with('/'),
+        let (shown, path) = (reference.to_string(), reference.repository());
+        assert!(!path.contains("..") && !path.starts_with('/'), "{shown}");
+        assert_eq!(
+            shown.parse::<RemoteReference>().as_ref(),
+            Ok(&reference),
             "{shown}"
         );
     }

@@ -157,7 +157,26 @@ pub fn doubts(manifest: &Manifest, folder: &Path) -> Vec<String> {
     if is_cargo && source_root(folder).is_some_and(|root| !is_one_word(&root)) {
         doubts.push("the folder's path has a space, so it cannot be kept out of the component".to_owned());
     }
+    if is_cargo && has_flags_for_all(folder) {
+        let next = "move them to [target.wasm32-wasip2]";
+        doubts.push(format!(
+            "rustflags under [build] of .cargo/config.toml are not in force here: {next}"
+        ));
+    }
     doubts
+}
+
+/// True if cargo's configuration of the project has flags in the one place that ours put out of force.
+fn has_flags_for_all(folder: &Path) -> bool {
+    let root = source_root(folder);
+    let folders = [Some(folder), root.as_deref()];
+    folders.into_iter().flatten().any(|folder| {
+        let text = std::fs::read_to_string(folder.join(".cargo/config.toml")).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim);
+        let in_build = lines.by_ref().skip_while(|line| *line != "[build]").skip(1);
+        let mut in_build = in_build.take_while(|line| !line.starts_with('['));
+        in_build.any(|line| line.starts_with("rustflags"))
+    })
 }
 
 #[cfg(test)]
@@ -205,6 +224,13 @@ mod tests {
         std::fs::write(folder.join("Cargo.toml"), "[workspace]").unwrap();
         std::fs::write(folder.join("Cargo.lock"), "").unwrap();
         assert_eq!(doubts(&manifest("cargo build --locked"), &folder).len(), 1);
+        std::fs::create_dir(folder.join(".cargo")).unwrap();
+        let flags = |table: &str| {
+            let text = format!("[{table}]\nrustflags = [\"-Ctarget-feature=+simd128\"]\n");
+            std::fs::write(folder.join(".cargo/config.toml"), text).unwrap();
+            doubts(&manifest("cargo build --locked"), &folder).len()
+        };
+        assert_eq!((flags("target.wasm32-wasip2"), flags("build")), (1, 2));
         assert!(doubts(&manifest("sh build.sh"), &folder).is_empty());
     }
 }
