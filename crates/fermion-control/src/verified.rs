@@ -41,6 +41,7 @@ pub fn verifier(store: Store, trust: watch::Receiver<Trust>, seen: Seen, clock: 
         let package = load(&store, digest, &trust, when)?;
         if admitted.is_none() {
             channel::check(&store, &package.name, digest, &trust, &seen, when)?;
+            seen.observe_package(&package.name, package.serial, digest)?;
         }
         let evidence = Evidence::gather(&store, &package, &trust, when)?;
         Ok(PackageFacts {

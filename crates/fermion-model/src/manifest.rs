@@ -26,6 +26,8 @@ pub struct Manifest {
     pub name: PackageName,
     /// A semantic version without build metadata, because it becomes an OCI tag.
     pub version: semver::Version,
+    /// Counts up with every package of this name that is to be deployed; none if nobody counts.
+    pub serial: Option<u32>,
     /// Where the build leaves the component, relative to the folder of the file.
     pub component: String,
     /// How the component is made; none if it lies there ready.

@@ -49,7 +49,7 @@ pub(crate) struct Contract {
     pub(crate) version: semver::Version,
     /// Counts up with every package of this name that is published; absent where nobody counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) serial: Option<u64>,
+    pub(crate) serial: Option<u32>,
     /// The list of what is in the component, attached to the package.
     #[serde(default, rename = "sbomDigest", skip_serializing_if = "Option::is_none")]
     pub(crate) sbom_digest: Option<Digest>,
@@ -210,7 +210,7 @@ impl Contract {
             schema: CONTRACT_SCHEMA,
             name: manifest.name.clone(),
             version: manifest.version.clone(),
-            serial: None,
+            serial: manifest.serial,
             sbom_digest: None,
             limits: ContractLimits {
                 concurrency: limits.concurrency,

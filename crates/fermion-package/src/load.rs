@@ -20,6 +20,8 @@ pub struct VerifiedPackage {
     pub name: PackageName,
     /// The version.
     pub version: semver::Version,
+    /// Its place in the order of packages of this name; none if nobody counted.
+    pub serial: Option<u32>,
     /// The ceilings it runs under.
     pub limits: Limits,
     /// How long instances live and how many wait.
@@ -69,6 +71,7 @@ pub fn load(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Result
         digest: *digest,
         name: config.contract.name,
         version: config.contract.version,
+        serial: config.contract.serial,
         limits,
         instances,
         capabilities,

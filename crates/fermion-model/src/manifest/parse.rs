@@ -46,7 +46,7 @@ impl Manifest {
     pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
         let mut root = Section::open(file, "", toml::read(text, file)?, SECTIONS)?;
         let mut package = root
-            .section("package", &["name", "version", "component"])?
+            .section("package", &["name", "version", "serial", "component"])?
             .ok_or_else(|| {
                 root.missing(
                     "package",
@@ -63,6 +63,7 @@ impl Manifest {
             .converted("version", version_next, read_version)?
             .ok_or_else(|| package.missing("version", version_next))?
             .value;
+        let serial = package.whole("serial", 1, u32::MAX)?.map(|serial| serial.value);
         let component_next = "write the path of the .wasm file that the build makes, relative to this file";
         let component = package
             .converted("component", component_next, read_component)?
@@ -71,6 +72,7 @@ impl Manifest {
         Ok(Self {
             name,
             version,
+            serial,
             component,
             build: build(&mut root)?,
             limits: limits(&mut root)?,

@@ -113,10 +113,17 @@ fn package() -> Value {
         PATH_BYTES_MAX,
         &["target/wasm32-wasip2/release/hello.wasm", "dist/app.wasm"],
     );
+    let serial = json!({
+        "type": "integer",
+        "description": "Counts up with every package of this name that is to be deployed: a lower one is refused then.",
+        "minimum": 1,
+        "maximum": u32::MAX,
+        "examples": [17],
+    });
     table(
         "What the package is.",
         &["name", "version", "component"],
-        json!({"name": name, "version": version, "component": component}),
+        json!({"name": name, "version": version, "serial": serial, "component": component}),
     )
 }
 

@@ -1,4 +1,4 @@
-//! The highest serial of every channel that was ever believed here. Durable before it is acted on: what has been seen
+//! The highest serial of every channel that was ever believed here, and of every package that was let in. Durable before it is acted on: what has been seen
 //! stays seen after a crash. A file that cannot be read refuses everything, because an empty one would believe anything.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use fermion_model::Digest;
+use fermion_model::{Digest, PackageName};
 use serde::{Deserialize, Serialize};
 
 use super::ChannelDocument;
@@ -30,7 +30,7 @@ struct Memory {
 #[serde(deny_unknown_fields)]
 struct Entry {
     serial: u64,
-    /// Of the document's own bytes, so that two of one serial are told apart.
+    /// Of the document's own bytes, or of the package, so that two of one serial are told apart.
     document: Digest,
 }
 
@@ -41,7 +41,7 @@ impl Seen {
     }
 
     /// The highest serial of a channel; 0 if none was seen.
-    pub fn serial(&self, name: &fermion_model::PackageName, channel: &str) -> Result<u64> {
+    pub fn serial(&self, name: &PackageName, channel: &str) -> Result<u64> {
         let memory = self.read()?;
         Ok(memory
             .channels
@@ -54,6 +54,26 @@ impl Seen {
     /// # Errors
     /// `ROLLBACK` if a higher serial was seen, or other content under this one.
     pub(super) fn observe(&self, document: &ChannelDocument, what: &str) -> Result<()> {
+        let key = format!("{}:{}", document.name, document.channel);
+        let identity = canonical::digest(&canonical::json(document));
+        self.remember(key, document.serial, identity, what)
+    }
+
+    /// Remembers a package that is to be let in. Once a name has counted, all of its packages must.
+    ///
+    /// # Errors
+    /// `ROLLBACK` if a package of a higher serial was let in, or another one of the same.
+    pub fn observe_package(&self, name: &PackageName, serial: Option<u32>, digest: &Digest) -> Result<()> {
+        let key = name.to_string();
+        if serial.is_none() && !self.read()?.channels.contains_key(&key) {
+            return Ok(());
+        }
+        let serial = serial.unwrap_or(0);
+        let what = format!("the package {name} ({}) of serial {serial}", digest.short());
+        self.remember(key, u64::from(serial), *digest, &what)
+    }
+
+    fn remember(&self, key: String, serial: u64, document: Digest, what: &str) -> Result<()> {
         fs::create_dir_all(&self.0).map_err(Error::io("make the folder", &self.0))?;
         let path = self.0.join(LOCK_FILE);
         let lock = File::options()
@@ -65,23 +85,18 @@ impl Seen {
             .and_then(|file| file.lock().map(|()| file))
             .map_err(Error::io("lock", &path))?;
         let mut memory = self.read()?;
-        let key = format!("{}:{}", document.name, document.channel);
-        let identity = canonical::digest(&canonical::json(document));
         if let Some(held) = memory.channels.get(&key) {
-            if held.serial == document.serial && held.document == identity {
+            if held.serial == serial && held.document == document {
                 return Ok(());
             }
-            if document.serial <= held.serial {
+            if serial <= held.serial {
                 return Err(Error::Rollback {
                     what: what.to_owned(),
                     held: held.serial,
                 });
             }
         }
-        let entry = Entry {
-            serial: document.serial,
-            document: identity,
-        };
+        let entry = Entry { serial, document };
         memory.channels.insert(key, entry);
         keys::write_file(&self.0, FILE, &canonical::json(&memory))
     }

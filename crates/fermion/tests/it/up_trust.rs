@@ -445,3 +445,41 @@ fn a_package_carries_what_is_in_it_and_where_it_comes_from() {
     let again = run(&site, &words).json();
     assert_ne!(again["digest"], packed["digest"]);
 }
+
+#[test]
+fn a_package_that_counts_is_never_replaced_by_an_older_one() {
+    let site = Site::new();
+    let counted = |version: &str, guest: &str, serial: u32| {
+        let folder = site.simple("shop", version, guest);
+        let file = folder.join("fermion.toml");
+        let line = format!("[package]\nserial = {serial}\n");
+        fs::write(
+            &file,
+            fs::read_to_string(&file).unwrap().replace("[package]\n", &line),
+        )
+        .unwrap();
+        folder
+    };
+    let project = counted("1.0.0", "p2-hello", 7);
+    let up = Up::start(&site, &[&project]);
+    counted("1.1.0", "p2-edge", 8);
+    up.deploy(&project);
+    // The old package again, as genuine as ever; one that forks the count; one that does not count.
+    counted("1.0.0", "p2-hello", 7);
+    let words = up.deploy_refused(&project, "ROLLBACK");
+    assert!(
+        words.contains("serial 7") && words.contains("serial 8 has been seen"),
+        "{words}"
+    );
+    counted("1.2.0", "p2-hello", 8);
+    up.deploy_refused(&project, "ROLLBACK");
+    site.simple("shop", "1.2.0", "p2-hello");
+    up.deploy_refused(&project, "ROLLBACK");
+    up.get("/shop/state").expect(200, "1\n");
+    // The same again is no older one, and an operator can go back to what was let in.
+    counted("1.1.0", "p2-edge", 8);
+    assert_eq!(up.deploy(&project)["created"], false);
+    assert_eq!(up.run(&["rollback", "shop", "r1"]).json()["serving"], 1);
+    up.get("/shop/state").expect(200, HELLO);
+    up.stop();
+}
