@@ -152,6 +152,20 @@ impl Control {
         Ok(state)
     }
 
+    /// The packages of every release that is kept: what serves, and what can be gone back to.
+    ///
+    /// # Errors
+    /// Also if a single release cannot be read: then nobody knows all of them.
+    pub async fn pinned(&self) -> Result<std::collections::BTreeSet<fermion_model::Digest>, Error> {
+        let mut pinned = std::collections::BTreeSet::new();
+        for entry in self.bus().list("releases/").await? {
+            let release: Release = entry.json()?;
+            check_schema(&entry.key, release.schema, RELEASE_SCHEMA)?;
+            pinned.insert(release.digest);
+        }
+        Ok(pinned)
+    }
+
     pub(crate) async fn read_status(&self) -> Result<NodeStatus, Error> {
         let key = status_key(&self.config().node);
         let Some((_, status)) = self.bus().get_json::<NodeStatus>(&key).await? else {

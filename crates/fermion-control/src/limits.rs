@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Connections to the admin API at once: a few people and their followed logs.
-pub const CONNECTIONS_MAX: usize = 128;
+/// Connections to the admin API at once: a few people and their followed logs, and who pushes and pulls packages.
+pub const CONNECTIONS_MAX: usize = 256;
 /// How long a request's head may take, and a connection may idle.
 pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one request's head.

@@ -74,7 +74,7 @@ pub const SEEN_BYTES_MAX: u64 = 8 * MIB;
 /// The longest reason of a revocation, in characters: a sentence and a link.
 pub const REASON_CHARS_MAX: usize = 500;
 /// The largest file that holds a tag, in bytes: a digest and a line feed.
-pub const TAG_FILE_BYTES_MAX: u64 = 128;
+pub const TAG_FILE_BYTES_MAX: u64 = 256;
 /// The longest tag, in characters (OCI distribution specification).
 pub const TAG_CHARS_MAX: usize = 128;
 /// References that come with one package: its version, its signature tags, and room.

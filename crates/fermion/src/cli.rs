@@ -1,6 +1,7 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
 mod registries;
+mod registry;
 mod trust;
 
 use std::net::SocketAddr;
@@ -14,6 +15,9 @@ use fermion_model::units;
 use fermion_runtime::{CompileLimits, CompilerConfig};
 
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
+pub(crate) use registry::{
+    AnonymousRight, QuotaArgs, RegistryAction, RegistryServe, RegistryServerArgs, TokenAction,
+};
 pub(crate) use trust::{
     ApplyTo, ChannelAction, ChannelArgs, ChannelPublish, KeyAction, KeyArgs, KeyImport, KeyNew, KeyRevoke,
     KeyRotate, SignArgs, TrustAction, TrustAdd, TrustArgs,
@@ -59,6 +63,8 @@ pub(crate) enum Command {
     Trust(Box<TrustArgs>),
     /// Say which package a name stands for at the moment.
     Channel(ChannelArgs),
+    /// Run the registry alone, or manage its tokens.
+    Registry(Box<RegistryServerArgs>),
     /// Bring a package with its signatures from the local store to a registry.
     Push(PushArgs),
     /// Bring a package with its signatures from a registry into the local store, and verify it.

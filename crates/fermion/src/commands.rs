@@ -12,6 +12,7 @@ mod package;
 mod policy;
 mod pull;
 mod push;
+pub(crate) mod registry;
 mod sign;
 pub(crate) mod transfer;
 mod trust;
@@ -40,6 +41,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Key(arguments) => key::run(*arguments, json).await,
         Command::Trust(arguments) => trust::run(*arguments, json).await,
         Command::Channel(arguments) => channel::run(&arguments, json),
+        Command::Registry(arguments) => registry::run(*arguments, json).await,
         Command::Push(arguments) => push::run(&arguments, json).await,
         Command::Pull(arguments) => pull::run(&arguments, json).await,
         Command::Copy(arguments) => copy::run(&arguments, json).await,

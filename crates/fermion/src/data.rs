@@ -51,6 +51,10 @@ impl DataDirectory {
         self.0.join("advisories")
     }
 
+    pub(crate) fn registry_tokens(&self) -> PathBuf {
+        self.0.join("registry.tokens")
+    }
+
     pub(crate) fn token(&self) -> PathBuf {
         self.0.join("admin.token")
     }

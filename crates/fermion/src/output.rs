@@ -127,6 +127,9 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<fermion_package::Error>() {
         return Some(error.code().to_owned());
     }
+    if let Some(error) = cause.downcast_ref::<fermion_registry::Error>() {
+        return Some(error.code().to_owned());
+    }
     if let Some(error) = cause.downcast_ref::<fermion_runtime::Error>() {
         return Some(error.code().to_owned());
     }

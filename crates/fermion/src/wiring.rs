@@ -14,12 +14,13 @@ use fermion_package::channel::Seen;
 use fermion_package::keys::SigningKeys;
 use fermion_package::remote::Client;
 use fermion_package::store::Store;
+use fermion_registry::Collector;
 use fermion_runtime::{Compiler, Engines};
 use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
-use crate::commands::transfer;
+use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
 use crate::sink::{Sink, WallClock};
 
@@ -31,6 +32,10 @@ const DEPLOY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(120)
 const LOCK_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often it is looked at meanwhile.
 const LOCK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
+/// How often garbage is collected: releases come and go some times a day.
+const COLLECT_EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+/// How long what no tag and no release needs is left alone: longer than a push or a deploy takes, by far.
+const COLLECT_GRACE: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// How often the folder of keys is looked at.
 const TRUST_RELOAD_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -81,7 +86,8 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         &sink,
         &trust,
     )?;
-    let admin = control.bind().await?;
+    let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
+    let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
     let allocation = engines.allocation();
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
@@ -225,6 +231,7 @@ impl Platform {
             trust,
         } = self;
         let after_drain = CancellationToken::new();
+        let collect = collector(&store, &control).run(after_drain.clone());
         let (gateway_address, admin_address) = (gateway.local_addr(), admin.local_addr());
         let front = front(
             Front {
@@ -255,12 +262,33 @@ impl Platform {
         let front = stop_all_on_failure(&shutdown, front);
         let serve = stop_all_on_failure(&shutdown, serve);
         let reload = follow_trust(trust, after_drain.clone());
-        let ((), (), admin, front, serve) =
-            tokio::join!(node.run(after_drain.clone()), reload, admin, front, serve);
+        let ((), (), (), admin, front, serve) = tokio::join!(
+            node.run(after_drain.clone()),
+            reload,
+            collect,
+            admin,
+            front,
+            serve
+        );
         if let Some(sink) = Arc::into_inner(sink) {
             sink.close();
         }
         front.and(admin).and(serve)
+    }
+}
+
+/// Garbage of the store, except what any release still needs.
+fn collector(store: &Store, control: &Control) -> Collector {
+    let control = control.clone();
+    Collector {
+        store: store.clone(),
+        every: COLLECT_EVERY,
+        grace: COLLECT_GRACE,
+        pins: Arc::new(move || {
+            let control = control.clone();
+            Box::pin(async move { control.pinned().await.map_err(|error| error.to_string()) })
+        }),
+        clock: Arc::new(|| WallClock.now()),
     }
 }
 

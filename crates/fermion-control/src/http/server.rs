@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::check_host;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_MAX, HEAD_BYTES_MAX, HEAD_WAIT_MAX};
 use crate::{Control, Error};
 
@@ -20,6 +21,7 @@ pub struct Bound {
     control: Control,
     listener: TcpListener,
     address: SocketAddr,
+    mounted: axum::Router,
 }
 
 impl Control {
@@ -33,11 +35,21 @@ impl Control {
             control: self.clone(),
             listener,
             address,
+            mounted: axum::Router::new(),
         })
     }
 }
 
 impl Bound {
+    /// Serves these paths too. They do their own authentication; the `Host` is checked for them.
+    #[must_use]
+    pub fn mount(mut self, routes: axum::Router) -> Self {
+        self.mounted = self
+            .mounted
+            .merge(routes.layer(axum::middleware::from_fn(check_host)));
+        self
+    }
+
     /// Where it listens, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -49,7 +61,7 @@ impl Bound {
         let (control, stop) = (self.control.clone(), shutdown.clone());
         reconciler.spawn(async move { control.run_reconciler(stop).await });
         let mut connections = JoinSet::new();
-        let service = TowerToHyperService::new(self.control.router(shutdown.clone()));
+        let service = TowerToHyperService::new(self.control.router(shutdown.clone()).merge(self.mounted));
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             while connections.try_join_next().is_some() {}

@@ -278,7 +278,7 @@ impl Repository {
         }
     }
 
-    fn media_type(&self, digest: &ContentDigest) -> Result<Option<String>> {
+    pub(super) fn media_type(&self, digest: &ContentDigest) -> Result<Option<String>> {
         let bytes = files::read_small(&self.manifest_link(digest), MEDIA_TYPE_CHARS_MAX as u64 + 1)?;
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         Ok(text.map(|text| text.trim_end().to_owned()))

@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use super::digest::hash_file;
-use super::{ContentDigest, Repository};
+use super::{ContentDigest, ManifestReference, Repository, Store};
 use crate::limits::VERIFIED_BLOBS_MAX;
 use crate::{Error, Result};
 
@@ -73,12 +73,37 @@ impl Repository {
         if !self.blob_link(digest).is_file() {
             return Ok(None);
         }
-        let store = self.store();
-        let path = store.content_path(digest);
+        self.store().open_content(digest, now)
+    }
+
+    /// Opens one of this repository's manifests, verified, with its address and media type; none if it has no such
+    /// manifest.
+    ///
+    /// # Errors
+    /// As `open_blob`.
+    pub fn open_manifest(
+        &self,
+        reference: &ManifestReference,
+        now: SystemTime,
+    ) -> Result<Option<(ContentDigest, String, OpenBlob)>> {
+        let Some(digest) = self.find_manifest(reference)? else {
+            return Ok(None);
+        };
+        let Some(media_type) = self.media_type(&digest)? else {
+            return Ok(None);
+        };
+        let open = self.store().open_content(&digest, now)?;
+        Ok(open.map(|open| (digest, media_type, open)))
+    }
+}
+
+impl Store {
+    fn open_content(&self, digest: &ContentDigest, now: SystemTime) -> Result<Option<OpenBlob>> {
+        let path = self.content_path(digest);
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return match store.missing("blob", digest) {
+                return match self.missing("blob", digest) {
                     Error::BlobMissing(_) => Ok(None),
                     error => Err(error),
                 };
@@ -87,18 +112,12 @@ impl Repository {
         };
         let metadata = file.metadata().map_err(Error::io("look at", &path))?;
         let stamp = Stamp::of(&metadata);
-        let lock = || {
-            store
-                .inner
-                .verified
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let lock = || self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = lock().stamps.get(digest) == Some(&stamp);
         if !is_known {
             let found = hash_file(&mut file, digest).map_err(Error::io("read", &path))?;
             if found != *digest {
-                return Err(store.corrupt("blob", digest, &found));
+                return Err(self.corrupt("blob", digest, &found));
             }
             file.seek(SeekFrom::Start(0)).map_err(Error::io("read", &path))?;
             if stamp.is_settled(now) {
