@@ -39,8 +39,10 @@ impl Control {
         }
     }
 
-    /// One pass: judge the releases on trial by the node's report, then write the assignment if it differs.
-    pub(crate) async fn reconcile(&self) -> Result<(), Error> {
+    /// One pass: judge the releases on trial by the node's report, then write the assignment if it differs. The
+    /// reconciler does it by itself; at a start it is asked for, so that what was intended and not yet assigned when
+    /// the process died is on its way before anybody says that all is ready.
+    pub async fn reconcile(&self) -> Result<(), Error> {
         let _intent = self.shared.intent.lock().await;
         let mut state = self.read_state().await?;
         self.judge(&mut state).await?;

@@ -111,8 +111,10 @@ fn step(name: &str, took: std::time::Duration) -> Step {
     }
 }
 
-/// Waits until the node has dealt with the assignment that is in force.
+/// Waits until the node has dealt with the assignment that is in force, which is what was intended last: a process that
+/// died between intent and assignment has left the first without the second.
 async fn settled(front: &Front) -> Result<()> {
+    front.control.reconcile().await?;
     let wanted = match front
         .bus
         .get_json::<Assignment>(&format!("assignments/{LOCAL_NODE}"))
