@@ -3,12 +3,15 @@
 //! cargo-fuzz and, with the seeds and their mutations, by a test that runs everywhere.
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use fermion_model::app::App;
 use fermion_model::manifest::Manifest;
 use fermion_model::{Digest, PackageName, RemoteReference};
 use fermion_package::channel::ChannelDocument;
+use fermion_package::policy::{Action, Policies, PolicyFacts, Question};
+use fermion_package::secrets::Scan;
 use fermion_package::trust::SignedRoot;
 use fermion_package::{PublicKey, Trust, When, facts, outside, sbom, sizes, strip};
 
@@ -16,15 +19,17 @@ use fermion_package::{PublicKey, Trust, When, facts, outside, sbom, sizes, strip
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("app", app),
     ("bundle", bundle),
     ("channel", channel),
     ("component", component),
     ("config", config),
+    ("facts", policy_facts),
     ("manifest", manifest),
     ("reference", reference),
     ("sbom", bill_of_materials),
+    ("secrets", secret_scan),
     ("trust_root", trust_root),
 ];
 
@@ -144,4 +149,37 @@ pub fn bill_of_materials(data: &[u8]) {
         let again = sbom::given(&made.bytes, "made").expect("what was made can be given");
         assert_eq!(again.components, made.components);
     }
+}
+
+/// Facts for policies: whatever they are, the default policies come to a decision, and say why they deny.
+pub fn policy_facts(data: &[u8]) {
+    static POLICIES: LazyLock<Policies> = LazyLock::new(Policies::builtin);
+    let Ok(facts) = PolicyFacts::parse(data) else {
+        return;
+    };
+    let question = Question {
+        by: "operator".to_owned(),
+        action: Action::Deploy,
+        namespace: "shop".parse().expect("a namespace"),
+        app: "hello".parse().expect("an app"),
+        hosts: Default::default(),
+        paths: Default::default(),
+        config_keys: facts.capabilities.config.clone(),
+    };
+    let decision = POLICIES.decide(&facts, &question);
+    assert!(!decision.explanation().is_empty());
+    let text = serde_json::to_vec(&facts).expect("facts are JSON");
+    assert_eq!(
+        PolicyFacts::parse(&text).ok(),
+        Some(facts),
+        "what was written is read"
+    );
+}
+
+/// The scan for secrets, over a component and over text.
+pub fn secret_scan(data: &[u8]) {
+    let mut scan = Scan::default();
+    scan.component(data);
+    scan.text("config", data);
+    black_box(scan.found().count());
 }
