@@ -12,7 +12,6 @@ use fermion_node::{Node, Preparer, Routes};
 use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
 use fermion_package::keys::SigningKeys;
-use fermion_package::remote::Client;
 use fermion_package::store::Store;
 use fermion_registry::Collector;
 use fermion_runtime::{Compiler, Engines};
@@ -75,17 +74,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         let logs = logs.clone();
         move || logs.lost()
     });
-    let registries = transfer::platform_client(&arguments.registries, arguments.insecure_registry.clone())?;
-    let control = control(
-        arguments.admin,
-        &data,
-        &bus,
-        &store,
-        registries,
-        &logs,
-        &sink,
-        &trust,
-    )?;
+    let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
     let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
@@ -96,16 +85,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         arguments.native.config(executable, data.native()),
         data.seal_key()?,
     )?;
-    sink.telemetry.doors().watch_cache("native", {
-        let compiler = compiler.clone();
-        move || {
-            let usage = compiler.usage();
-            CacheReading {
-                bytes: usage.bytes,
-                quarantined: usage.quarantined,
-            }
-        }
-    });
+    watch_native_code(&sink, &compiler);
     let preparer = Preparer {
         store: store.clone(),
         trust: trust.subscribe(),
@@ -153,16 +133,27 @@ async fn open_bus(data: &DataDirectory) -> Result<Bus> {
     }
 }
 
+fn watch_native_code(sink: &Sink, compiler: &Compiler) {
+    let compiler = compiler.clone();
+    sink.telemetry.doors().watch_cache("native", move || {
+        let usage = compiler.usage();
+        CacheReading {
+            bytes: usage.bytes,
+            quarantined: usage.quarantined,
+        }
+    });
+}
+
 fn control(
-    listen: std::net::SocketAddr,
+    arguments: &UpArgs,
     data: &DataDirectory,
     bus: &Bus,
     store: &Store,
-    registries: Client,
     logs: &LogHub,
     sink: &Sink,
     trust: &Arc<TrustKeeper>,
 ) -> Result<Control> {
+    let registries = transfer::platform_client(&arguments.registries, arguments.insecure_registry.clone())?;
     let telemetry = sink.telemetry.clone();
     let counted = sink.telemetry.clone();
     let clock: fermion_control::Clock = Arc::new(|| WallClock.now());
@@ -188,7 +179,7 @@ fn control(
             getrandom::fill(bytes).map_err(std::io::Error::other)
         })?,
         config: ControlConfig {
-            listen,
+            listen: arguments.admin,
             node: LOCAL_NODE.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             deploy_wait_max: DEPLOY_WAIT_MAX,
