@@ -95,6 +95,12 @@ pub(super) async fn find(config: Option<&Path>, registry: &Registry) -> Result<O
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refuse(error.to_string())),
     };
+    // Read as the struct that it is, a list would be a config without anything in it.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refuse(
+            "not a docker config: it does not begin with '{'".to_owned(),
+        ));
+    }
     // A parser's message may repeat what it stumbled over, which may be a secret: only the place is told.
     let config: Config = serde_json::from_slice(&text).map_err(|why| {
         refuse(format!(
