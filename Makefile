@@ -31,6 +31,12 @@ bench:
 fuzz:
 	scripts/fuzz.sh $(TARGETS)
 
+# Our registry beside Debian's docker-registry, with 10,000 packages.
+bench-registry:
+	scripts/setup.sh bench
+	cargo build --release --package fermion
+	scripts/bench-registry.sh
+
 build:
 	cargo build --release --package fermion
 

@@ -35,6 +35,7 @@ case $1 in
     ;;
   bench)
     need wrk wrk
+    need docker-registry docker-registry
     need taskset util-linux
     ;;
 esac
