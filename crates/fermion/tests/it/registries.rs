@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::platform::Up;
 use crate::platform::remotes::{KINDS, Kind, Place, Remote};
+use crate::support::base64;
 
 const HELLO: &str = "Hello, world!\n";
 
@@ -258,4 +259,45 @@ fn people_see_how_it_goes_on() {
     }
     here.run(&["pull", &remote.at("acme/shop")])
         .refused("NAME_INVALID");
+}
+
+#[test]
+fn a_platform_is_a_registry_too() {
+    let here = Place::new();
+    let there = Place::trusting(&here);
+    let up = Up::start::<&str>(&there.site, &[]);
+    let digest = here.pack("shop", "1.0.0", "p2-hello");
+    let at = |rest: &str| format!("{}/{rest}", up.admin);
+    let docker = here.site.path().join("docker");
+    fs::create_dir(&docker).unwrap();
+    let folder = docker.to_str().unwrap();
+    let words = [
+        "push",
+        "acme/shop:1.0.0",
+        "--to",
+        &at("team/shop"),
+        "--docker-config",
+        folder,
+    ];
+    here.run(&words).refused("REGISTRY_UNAUTHORIZED");
+    let auth = base64(format!("admin:{}", up.token()).as_bytes());
+    let text = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, up.admin);
+    fs::write(docker.join("config.json"), text).unwrap();
+    assert_eq!(here.run(&words).json()["digest"], digest.as_str());
+    // And from there into another platform, and back out of it under the package's own name.
+    let reference = at("team/shop:1.0.0");
+    let friend = Place::trusting(&here);
+    let pulled = friend
+        .run(&["pull", &reference, "--docker-config", folder])
+        .json();
+    assert_eq!(
+        (&pulled["digest"], &pulled["verified"]),
+        (&digest.clone().into(), &true.into())
+    );
+    let other = Up::start_with::<&str>(&friend.site, &[], &["--docker-config", folder]);
+    let nowhere = docker.to_str().unwrap();
+    other.run(&["deploy", nowhere, "--from", &reference]).json();
+    other.get("/shop/state").expect(200, HELLO);
+    other.stop();
+    up.stop();
 }

@@ -17,10 +17,12 @@ const USER: &str = "ann:$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsy
 pub(crate) enum Kind {
     /// `docker-registry` 2.8.2.
     Debian,
+    /// `fermion registry`.
+    Own,
 }
 
 /// All of them: what moves packages is tried with each.
-pub(crate) const KINDS: [Kind; 1] = [Kind::Debian];
+pub(crate) const KINDS: [Kind; 2] = [Kind::Debian, Kind::Own];
 
 /// A running registry. Killed when dropped.
 pub(crate) struct Remote {
@@ -34,6 +36,25 @@ impl Remote {
     pub(crate) fn start(kind: Kind, site: &Site) -> Self {
         match kind {
             Kind::Debian => Self::debian(site, ""),
+            Kind::Own => Self::own(site),
+        }
+    }
+
+    fn own(site: &Site) -> Self {
+        let folder = site.path().join("fermion-registry");
+        let data = folder.to_str().expect("paths are text");
+        let listen = ["--listen", "127.0.0.1:0", "--anonymous", "push", "--data", data];
+        let process = Process::start(["--json", "registry"].iter().chain(&listen));
+        let line = process
+            .stdout
+            .wait_for(|line| line.contains(r#""event":"registry""#));
+        let line = line.unwrap_or_else(|| panic!("not ready: {}", process.stderr.text()));
+        let ready: serde_json::Value = serde_json::from_str(&line).expect("the ready line is JSON");
+        let address = ready["address"].as_str().and_then(|text| text.parse().ok());
+        Self {
+            address: address.expect("an address"),
+            folder,
+            process,
         }
     }
 
