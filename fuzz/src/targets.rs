@@ -15,11 +15,15 @@ use fermion_package::secrets::Scan;
 use fermion_package::trust::SignedRoot;
 use fermion_package::{PublicKey, Trust, When, facts, outside, sbom, sizes, strip};
 
+// The registry's own file: nothing else of that crate is needed, and so none of it is built.
+#[path = "../../crates/fermion-registry/src/http/range.rs"]
+mod range;
+
 /// A target by its name, which is also that of its folder of seeds.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("app", app),
     ("bundle", bundle),
     ("channel", channel),
@@ -27,6 +31,7 @@ pub const TARGETS: [Target; 11] = [
     ("config", config),
     ("facts", policy_facts),
     ("manifest", manifest),
+    ("range", ranges),
     ("reference", reference),
     ("sbom", bill_of_materials),
     ("secrets", secret_scan),
@@ -99,6 +104,23 @@ pub fn channel(data: &[u8]) {
         let text = serde_json::to_vec(&document).expect("it is JSON");
         let again = serde_json::from_slice::<ChannelDocument>(&text).expect("what was written is read");
         assert_eq!(again, document);
+    }
+}
+
+/// The registry's `Range` and `Content-Range`: what is given out lies within the content.
+pub fn ranges(data: &[u8]) {
+    let text = text(data);
+    for length in [0, 1, 1000, u64::MAX] {
+        if let range::Part::Bytes { first, last } = range::wanted(Some(text), length) {
+            assert!(first <= last && last < length, "{text:?} of {length}");
+        }
+    }
+    if let Some((first, last)) = range::chunk(text) {
+        assert!(
+            last.checked_sub(first)
+                .and_then(|bytes| bytes.checked_add(1))
+                .is_some()
+        );
     }
 }
 
