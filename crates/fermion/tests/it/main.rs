@@ -15,6 +15,7 @@ mod package_commands;
 mod registries;
 mod registries_foreign;
 mod registries_hostile;
+mod registry_kill;
 mod serve_bodies;
 mod serve_drain;
 mod serve_egress;
