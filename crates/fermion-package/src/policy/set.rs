@@ -156,11 +156,19 @@ pub fn read_folder(folder: &Path) -> Result<Sources> {
     let mut sources = Sources::new();
     for entry in entries {
         let path = entry.map_err(Error::io("list", folder))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if path.extension().is_none_or(|extension| extension != EXTENSION) || name.starts_with('.') {
+        if path.extension().is_none_or(|extension| extension != EXTENSION) {
+            continue;
+        }
+        // One that is passed over could be the one that forbids.
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            let why = "its name is not UTF-8".to_owned();
+            return Err(Error::PolicyInvalid {
+                path,
+                line: None,
+                why,
+            });
+        };
+        if name.starts_with('.') {
             continue;
         }
         if sources.len() >= POLICY_FILES_MAX {
@@ -178,15 +186,21 @@ pub fn read_folder(folder: &Path) -> Result<Sources> {
 
 /// Reads one policy file, of bounded size and in UTF-8.
 pub fn read_file(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(POLICY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(Error::io("read", path))?;
     let refuse = |why: String| Error::PolicyInvalid {
         path: path.to_owned(),
         line: None,
         why,
     };
+    let mut bytes = Vec::new();
+    let read = fs::metadata(path).and_then(|metadata| {
+        if !metadata.is_file() {
+            // A pipe would hold up every decision.
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        let file = fs::File::open(path)?;
+        file.take(POLICY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    });
+    read.map_err(|why| refuse(format!("it cannot be read: {why}")))?;
     if bytes.len() as u64 > POLICY_FILE_BYTES_MAX {
         return Err(refuse(format!("it has more than {POLICY_FILE_BYTES_MAX} bytes")));
     }

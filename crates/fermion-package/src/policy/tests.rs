@@ -342,6 +342,13 @@ fn too_much_policy_is_refused() {
     write("big.cedar", &[0xff]);
     assert_eq!(read_folder(folder.path()).unwrap_err().code(), "POLICY_INVALID");
     write("big.cedar", b"");
+    std::fs::create_dir(folder.path().join("folder.cedar")).unwrap();
+    assert_eq!(read_folder(folder.path()).unwrap_err().code(), "POLICY_INVALID");
+    std::fs::remove_dir(folder.path().join("folder.cedar")).unwrap();
+    let nameless: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff.cedar");
+    std::fs::write(folder.path().join(nameless), "").unwrap();
+    assert_eq!(read_folder(folder.path()).unwrap_err().code(), "POLICY_INVALID");
+    std::fs::remove_file(folder.path().join(nameless)).unwrap();
     for number in 0..crate::limits::POLICY_FILES_MAX {
         write(&format!("{number}.cedar"), b"");
     }
