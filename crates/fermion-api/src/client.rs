@@ -13,8 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
-    AppList, AppView, DecisionList, DecisionView, DeployRequest, DeployResult, Error, ReleaseList,
-    ReleaseView, RollbackRequest, Status, TrustView, paths,
+    AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
+    Error, ReleaseList, ReleaseView, RollbackRequest, Status, TrustView, paths,
 };
 
 pub use logs::LogLines;
@@ -97,6 +97,11 @@ impl Client {
     ) -> Result<DeployResult, Error> {
         let path = paths::of_app(paths::ROLLBACK, namespace, app);
         self.post(&path, request, DEPLOY_ANSWER_WAIT_MAX).await
+    }
+
+    /// Removes from the store what nothing needs, or says what that would be.
+    pub async fn collect(&self, request: &CollectRequest) -> Result<CollectResult, Error> {
+        self.post(paths::COLLECT, request, DEPLOY_ANSWER_WAIT_MAX).await
     }
 
     /// Who is trusted with what.

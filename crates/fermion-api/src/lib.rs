@@ -16,6 +16,7 @@ pub use error::Error;
 pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 pub use types::{
-    AppList, AppView, DecisionList, DecisionView, DeployRequest, DeployResult, LogLine, NodeView, Reason,
-    RefTag, Refs, ReleaseList, ReleaseState, ReleaseView, RollbackRequest, Route, Status, Step, TrustView,
+    AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
+    LogLine, NodeView, Reason, RefTag, Refs, ReleaseList, ReleaseState, ReleaseView, RollbackRequest, Route,
+    Status, Step, TrustView,
 };

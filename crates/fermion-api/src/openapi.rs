@@ -141,6 +141,16 @@ fn changes() -> Vec<Endpoint> {
             "RollbackRequest",
         ),
         Endpoint {
+            answer: ("200", Some((JSON, Some("CollectResult")))),
+            refusals: &["415"],
+            ..post(
+                paths::COLLECT,
+                "collect",
+                "Remove from the store what nothing needs",
+                "CollectRequest",
+            )
+        },
+        Endpoint {
             method: HttpMethod::Put,
             id: "set-trust",
             request: Some((JSON, None)),
@@ -192,6 +202,8 @@ pub fn openapi() -> String {
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
+    with_parts::<types::CollectRequest>(&mut schemas);
+    with_parts::<types::CollectResult>(&mut schemas);
     with_parts::<Problem>(&mut schemas);
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)

@@ -20,6 +20,8 @@ pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
 pub const TRUST: &str = "/api/v1/trust";
 /// GET: [`crate::DecisionList`]; of one app with `namespace=N&app=A`, of one package with `digest=sha256:...`.
 pub const DECISIONS: &str = "/api/v1/decisions";
+/// POST [`crate::CollectRequest`]: [`crate::CollectResult`].
+pub const COLLECT: &str = "/api/v1/gc";
 /// HEAD: is it there; PUT: the bytes.
 pub const BLOB: &str = "/api/v1/blobs/{digest}";
 

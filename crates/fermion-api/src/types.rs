@@ -348,6 +348,32 @@ pub struct LogLine {
     pub line: String,
 }
 
+/// What is to be removed from the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectRequest {
+    /// True if it is only to be said, not done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was removed from the store, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CollectResult {
+    /// True if nothing was done.
+    pub dry_run: bool,
+    /// Packages that stay because releases have them.
+    pub pinned: u64,
+    /// Manifests taken out of repositories.
+    pub manifests: u64,
+    /// Files of content.
+    pub contents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Uploads that nobody finished.
+    pub uploads: u64,
+}
+
 /// Who is trusted with what on this platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrustView {

@@ -13,7 +13,7 @@ use fermion_package::policy::Gate;
 use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::LogHub;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::documents::{APP_SCHEMA, APPS, AppDocument, app_key, assignment_key, release_key, status_key};
 use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_MAX};
@@ -74,6 +74,9 @@ pub(crate) struct Shared {
     pub(crate) parts: ControlParts,
     /// Held by whoever decides and writes: checks against other apps and the write they justify are one step.
     pub(crate) intent: Mutex<()>,
+    /// Read while a package is checked and recorded, written while garbage is collected: between being looked at and
+    /// being needed by a release, nothing is taken away.
+    pub(crate) collecting: RwLock<()>,
     pub(crate) deploys: Semaphore,
     pub(crate) checks: Semaphore,
     pub(crate) uploads: Semaphore,
@@ -99,6 +102,7 @@ impl Control {
         let shared = Shared {
             parts,
             intent: Mutex::new(()),
+            collecting: RwLock::new(()),
             deploys: Semaphore::new(DEPLOYS_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             uploads: Semaphore::new(UPLOADS_MAX),

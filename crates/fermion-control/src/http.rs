@@ -55,6 +55,7 @@ impl Control {
             .route(paths::ROLLBACK, post(rollback))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
+            .route(paths::COLLECT, post(collect))
             .route(paths::TRUST, get(trust::show).put(trust::apply))
             .route(paths::BLOB, head(blobs::has).put(blobs::put))
             .fallback(no_such_path)
@@ -90,6 +91,10 @@ async fn metrics(State(api): State<Api>) -> Answer {
 
 async fn status(State(api): State<Api>) -> Answer {
     json(&api.control.status().await?)
+}
+
+async fn collect(State(api): State<Api>, request: Request) -> Answer {
+    json(&api.control.collect(read_json(request).await?).await?)
 }
 
 async fn apps(State(api): State<Api>, Path(namespace): Path<String>) -> Answer {

@@ -62,6 +62,7 @@ impl Control {
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
         let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
+        let collecting = self.shared.collecting.read().await;
         let (facts, version) = self.check_package(digest, refs, None).await?;
         check_config(&config, &facts.config)?;
         let applicant = Applicant {
@@ -93,6 +94,7 @@ impl Control {
         let intent = self
             .record(|state| self.record_deploy(state, &release, expected, &decided))
             .await?;
+        drop(collecting);
         self.finish(namespace, app, intent).await
     }
 

@@ -5,6 +5,7 @@
 //! anywhere but on loopback.
 
 mod claims;
+mod collect;
 mod control;
 mod decisions;
 mod documents;

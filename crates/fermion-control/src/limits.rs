@@ -46,6 +46,8 @@ pub const OVERRIDE_REASON_BYTES_MAX: usize = 500;
 pub const GOOD_RELEASES_MAX: usize = 2;
 /// How long a new trust root waits for the node to judge by it what runs: from memory, so a moment as a rule.
 pub const TRUST_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long what nothing needs is left in the store: longer than any push or deploy takes.
+pub const COLLECT_GRACE: Duration = Duration::from_secs(60 * 60);
 /// How long open requests may take after the stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long to leave the listener alone after it failed to accept: out of file descriptors, mostly.

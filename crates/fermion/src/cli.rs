@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Deploy(DeployArgs),
     /// Show what runs where.
     Status(AdminArgs),
+    /// Remove from the running platform's store what neither a tag nor a release needs.
+    Gc(GcArgs),
     /// List an app's releases.
     Releases(AppArgs),
     /// Route an app to an earlier release.
@@ -373,6 +375,15 @@ pub(crate) struct PackageArgs {
     pub(crate) package: String,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 }
 
 #[derive(Debug, Args, Clone)]

@@ -48,6 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Policy(arguments) => policy::run(&arguments, json),
         Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
+        Command::Gc(arguments) => admin::collect(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,
         Command::Rollback(arguments) => admin::rollback(&arguments, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,

@@ -62,6 +62,15 @@ struct Marked {
 impl Store {
     /// Removes what nothing needs. Whatever fails, nothing that is needed is removed.
     pub fn collect(&self, collection: &Collection<'_>) -> Result<Collected> {
+        self.go_through(collection, false)
+    }
+
+    /// What [`Store::collect`] would remove, without removing it.
+    pub fn collectable(&self, collection: &Collection<'_>) -> Result<Collected> {
+        self.go_through(collection, true)
+    }
+
+    fn go_through(&self, collection: &Collection<'_>, is_trial: bool) -> Result<Collected> {
         // By the clock of the file system, which is what makes files young.
         let begun = self.temporary()?;
         let begun = begun
@@ -77,13 +86,13 @@ impl Store {
             let repository = self.repository(&name);
             let mut marked = Marked::default();
             repository.mark_roots(collection.pinned, cutoff, &mut marked)?;
-            repository.sweep(cutoff, begun, &mut marked, &mut collected)?;
+            repository.sweep([cutoff, begun], is_trial, &mut marked, &mut collected)?;
             needed.append(&mut marked.manifests);
             needed.append(&mut marked.blobs);
         }
         needed.extend(self.pinned_contents(collection.pinned));
-        self.sweep_contents(&needed, cutoff, &mut collected)?;
-        self.sweep_uploads(collection.now, &mut collected)?;
+        self.sweep_contents(&needed, cutoff, is_trial, &mut collected)?;
+        self.sweep_uploads(collection.now, is_trial, &mut collected)?;
         Ok(collected)
     }
 
@@ -108,6 +117,7 @@ impl Store {
         &self,
         needed: &BTreeSet<ContentDigest>,
         cutoff: SystemTime,
+        is_trial: bool,
         collected: &mut Collected,
     ) -> Result<()> {
         for algorithm in ["sha256", "sha512"] {
@@ -124,7 +134,7 @@ impl Store {
                     let Some(metadata) = older_than(&path, cutoff)? else {
                         continue;
                     };
-                    if files::remove(&path)? {
+                    if is_trial || files::remove(&path)? {
                         collected.contents += 1;
                         collected.bytes += metadata.len();
                     }
@@ -134,7 +144,7 @@ impl Store {
         Ok(())
     }
 
-    fn sweep_uploads(&self, now: SystemTime, collected: &mut Collected) -> Result<()> {
+    fn sweep_uploads(&self, now: SystemTime, is_trial: bool, collected: &mut Collected) -> Result<()> {
         let Some(cutoff) = now.checked_sub(UPLOAD_IDLE_MAX) else {
             return Ok(());
         };
@@ -142,7 +152,8 @@ impl Store {
         for name in files::names(&folder)? {
             let path = folder.join(name);
             let Ok(file) = fs::File::open(&path) else { continue };
-            if file.try_lock().is_ok() && older_than(&path, cutoff)?.is_some() && files::remove(&path)? {
+            let is_left = file.try_lock().is_ok() && older_than(&path, cutoff)?.is_some();
+            if is_left && (is_trial || files::remove(&path)?) {
                 collected.uploads += 1;
             }
         }
@@ -258,8 +269,8 @@ impl Repository {
     /// Takes out of the repository what is not marked, after marking what has come since the collection began.
     fn sweep(
         &self,
-        cutoff: SystemTime,
-        begun: SystemTime,
+        [cutoff, begun]: [SystemTime; 2],
+        is_trial: bool,
         marked: &mut Marked,
         collected: &mut Collected,
     ) -> Result<()> {
@@ -283,13 +294,16 @@ impl Repository {
             return Ok(());
         }
         for digest in self.digests(MANIFESTS)? {
-            if !marked.manifests.contains(&digest) {
+            if marked.manifests.contains(&digest) {
+                continue;
+            }
+            collected.manifests += 1;
+            if !is_trial {
                 // First the tags that only the manifest keeps: without it they would keep themselves.
                 for tag in self.tags_about(&digest)? {
                     collected.tags += u64::from(self.drop_tag(&tag)?);
                 }
                 self.drop_manifest(&digest)?;
-                collected.manifests += 1;
             }
         }
         for digest in self.digests(BLOBS)? {
@@ -298,10 +312,13 @@ impl Repository {
                 continue;
             }
             if older_than(&link, cutoff)?.is_some() {
-                collected.links += u64::from(files::remove(&link)?);
+                collected.links += u64::from(is_trial || files::remove(&link)?);
             } else {
                 marked.blobs.insert(digest);
             }
+        }
+        if is_trial {
+            return Ok(());
         }
         self.remove_empty(marked)?;
         self.store().recount(self.name(), self.held().unwrap_or_default());

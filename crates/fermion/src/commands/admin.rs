@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use fermion_api::{AppView, Client, DeployResult, RefTag, Refs, ReleaseState, ReleaseView, RollbackRequest};
+use fermion_api::{
+    AppView, Client, CollectRequest, DeployResult, RefTag, Refs, ReleaseState, ReleaseView, RollbackRequest,
+};
 use fermion_model::RemoteReference;
 use fermion_model::app::App;
 use fermion_package::store::Store;
 use fermion_package::transfer;
 use fermion_telemetry::rfc3339;
 
-use crate::cli::{AdminArgs, AppArgs, DeployArgs, LogsArgs, RollbackArgs};
+use crate::cli::{AdminArgs, AppArgs, DeployArgs, GcArgs, LogsArgs, RollbackArgs};
 use crate::commands::apps;
 use crate::data::DataDirectory;
 use crate::output;
@@ -135,6 +137,31 @@ fn show(result: &DeployResult, app: &str, json: bool) {
     }
 }
 
+/// Removes what nothing needs, or says what that would be.
+pub(crate) async fn collect(arguments: &GcArgs, json: bool) -> Result<()> {
+    let request = CollectRequest {
+        dry_run: arguments.dry_run,
+    };
+    let collected = client(&arguments.admin)?.collect(&request).await?;
+    if json {
+        output::json(&collected);
+        return Ok(());
+    }
+    output::line(format!(
+        "{} {} manifests, {} files of {}; {} packages of releases stay",
+        if collected.dry_run {
+            "would remove"
+        } else {
+            "removed"
+        },
+        collected.manifests,
+        collected.contents,
+        fermion_model::units::format_bytes(collected.bytes),
+        collected.pinned,
+    ));
+    Ok(())
+}
+
 /// What runs where.
 pub(crate) async fn status(arguments: &AdminArgs, json: bool) -> Result<()> {
     let status = client(arguments)?.status().await?;
@@ -142,11 +169,12 @@ pub(crate) async fn status(arguments: &AdminArgs, json: bool) -> Result<()> {
         output::json(&status);
         return Ok(());
     }
-    let settled = if status.node.generation >= status.node.assigned {
-        "settled"
-    } else {
-        "changing"
+    let is_pending = |app: &AppView| {
+        let active = app.active.as_ref().map(|release| release.number);
+        app.problem.is_none() && app.serving != active
     };
+    let is_settled = status.node.generation >= status.node.assigned && !status.apps.iter().any(is_pending);
+    let settled = if is_settled { "settled" } else { "changing" };
     output::line(format!(
         "fermion {}, node {}: {settled}",
         status.version, status.node.name

@@ -27,6 +27,7 @@ mod serve_start;
 mod serve_surface;
 mod serve_wire;
 mod sigstore;
+mod up_collect;
 mod up_compile;
 mod up_deploy;
 mod up_forged;
