@@ -365,7 +365,7 @@ mod tests {
             std::fs::metadata(&file.path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert_eq!(file.list().unwrap(), [view.clone()]);
+        assert_eq!(file.list().unwrap(), std::slice::from_ref(&view));
         file.revoke(&view.id).unwrap();
         assert!(file.grant(&text).is_none());
         assert_eq!(file.revoke(&view.id).unwrap_err().code(), "TOKEN_UNKNOWN");

@@ -78,6 +78,10 @@ fn collect(server: &Server, pinned: &[&str]) -> Collected {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one repository with one of everything that may be in it"
+)]
 fn garbage_is_what_no_tag_no_pin_and_no_referrer_of_these_needs() {
     let server = Server::start();
     let push = |manifest: &[u8]| {
