@@ -1,5 +1,6 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
+mod native;
 mod registries;
 mod registry;
 mod trust;
@@ -12,8 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fermion_model::release::ReleaseNumber;
 use fermion_model::remote::Registry;
 use fermion_model::units;
-use fermion_runtime::{CompileLimits, CompilerConfig};
 
+pub(crate) use native::NativeArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
 pub(crate) use registry::{
     AnonymousRight, QuotaArgs, RegistryAction, RegistryServe, RegistryServerArgs, TokenAction,
@@ -194,35 +195,6 @@ pub(crate) struct UpArgs {
     pub(crate) drain: Duration,
     #[command(flatten)]
     pub(crate) native: NativeArgs,
-}
-
-#[derive(Debug, Args, Clone)]
-pub(crate) struct NativeArgs {
-    /// How long one compilation may take.
-    #[arg(long, default_value = "120s", value_name = "TIME", value_parser = units::parse_duration)]
-    pub(crate) compile_time: Duration,
-    /// CPU time that one compilation may use, in whole seconds.
-    #[arg(long, default_value = "240s", value_name = "TIME", value_parser = units::parse_duration)]
-    pub(crate) compile_cpu: Duration,
-    /// Compiled code that is kept beyond what runs and what it would fall back to; the least recently used goes first.
-    #[arg(long, default_value = "2GiB", value_name = "SIZE", value_parser = units::parse_bytes)]
-    pub(crate) native_cache: u64,
-}
-
-impl NativeArgs {
-    /// What the runtime's compiler is told.
-    pub(crate) fn config(&self, executable: PathBuf, cache: PathBuf) -> CompilerConfig {
-        CompilerConfig {
-            executable,
-            cache,
-            cache_bytes_max: self.native_cache,
-            limits: CompileLimits {
-                wall: self.compile_time,
-                cpu_seconds: self.compile_cpu.as_secs().max(1),
-                ..CompileLimits::default()
-            },
-        }
-    }
 }
 
 #[derive(Debug, Args, Clone)]
