@@ -53,11 +53,12 @@ async fn talk(front: &Front, folders: Vec<PathBuf>, is_watching: bool, json: boo
             folders.len()
         );
     }
-    // Watching begins before anybody is told that all is ready, so that no change is missed from then on.
+    // Watching and following begin before anybody is told that all is ready, so that nothing is missed from then on.
     let watching = is_watching.then(|| watch::changes(&folders)).transpose()?;
+    let lines = front.logs.follow_all();
     show(front, &apps, json);
     let mut tasks = JoinSet::new();
-    follow_logs(front, &mut tasks, json);
+    follow_logs(lines, &mut tasks, json);
     match watching {
         Some((changes, _watcher)) => follow_changes(front, changes, json).await,
         None => std::future::pending().await,
@@ -170,8 +171,7 @@ fn show(front: &Front, apps: &[AppView], json: bool) {
 }
 
 /// Prints what components write, of every app there is or will be.
-fn follow_logs(front: &Front, tasks: &mut JoinSet<()>, json: bool) {
-    let mut follower = front.logs.follow_all();
+fn follow_logs(mut follower: fermion_telemetry::Follower, tasks: &mut JoinSet<()>, json: bool) {
     tasks.spawn(async move {
         while let Some(line) = follower.next().await {
             if json {

@@ -140,34 +140,41 @@ fn oras_pulls_carries_and_pushes_our_packages() {
             (&digest.clone().into(), &true.into())
         );
 
-        // Put together by oras itself it is another manifest, which nobody has signed, of the same parts.
-        let config = here.site.path().join("config.json");
-        let blobs = here.site.data().join("store/blobs/sha256");
-        let hex = inspected["config"]
-            .as_str()
-            .unwrap()
-            .strip_prefix("sha256:")
-            .unwrap();
-        fs::copy(blobs.join(hex), &config).unwrap();
-        python(
-            PUSH,
-            &[
-                &remote.at("made/by-oras:1.0.0"),
-                config.to_str().unwrap(),
-                files[0].to_str().unwrap(),
-            ],
-        );
-        friend
-            .run(&["pull", &remote.at("made/by-oras:1.0.0")])
-            .refused("SIG_MISSING");
-        let pulled = friend
-            .run(&["pull", &remote.at("made/by-oras:1.0.0"), "--unverified"])
-            .json();
-        assert_ne!(pulled["digest"], digest.as_str());
-        let pinned = format!("acme/shop@{}", pulled["digest"].as_str().unwrap());
-        assert_eq!(
-            friend.run(&["inspect", &pinned]).json()["wasm"],
-            inspected["wasm"]
-        );
+        made_by_oras(&here, &friend, &remote, &files[0], &digest);
     }
+}
+
+/// Put together by oras itself a package is another manifest, which nobody has signed, of the same parts.
+fn made_by_oras(here: &Place, friend: &Place, remote: &Remote, component: &Path, digest: &str) {
+    let config = here.site.path().join("config.json");
+    let blobs = here.site.data().join("store/blobs/sha256");
+    let inspected = here.run(&["inspect", "acme/shop:1.0.0"]).json();
+    let hex = inspected["config"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("sha256:")
+        .unwrap();
+    fs::copy(blobs.join(hex), &config).unwrap();
+    foreign(
+        &python(),
+        &[
+            "-c",
+            PUSH,
+            &remote.at("made/by-oras:1.0.0"),
+            config.to_str().unwrap(),
+            component.to_str().unwrap(),
+        ],
+    );
+    friend
+        .run(&["pull", &remote.at("made/by-oras:1.0.0")])
+        .refused("SIG_MISSING");
+    let pulled = friend
+        .run(&["pull", &remote.at("made/by-oras:1.0.0"), "--unverified"])
+        .json();
+    assert_ne!(pulled["digest"], digest);
+    let pinned = format!("acme/shop@{}", pulled["digest"].as_str().unwrap());
+    assert_eq!(
+        friend.run(&["inspect", &pinned]).json()["wasm"],
+        inspected["wasm"]
+    );
 }

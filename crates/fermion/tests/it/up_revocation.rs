@@ -119,6 +119,12 @@ fn rotation_and_revocation_under_load_stop_what_is_revoked_and_nothing_else() {
         load.join().expect("no request of the app that is trusted fails");
     });
     assert!(asked.load(Ordering::Relaxed) > 0);
+    stopped_and_kept_out(&up);
+    up.kill();
+    the_same_after_a_restart(&site);
+}
+
+fn stopped_and_kept_out(up: &Up) {
     // The last good release of the other signer takes over.
     up.waits_for("mixed", |app| app["serving"] == 1);
     up.get("/mixed/state").expect(200, HELLO);
@@ -131,20 +137,21 @@ fn rotation_and_revocation_under_load_stop_what_is_revoked_and_nothing_else() {
     let said = up.process.stderr.text();
     assert!(said.contains("release stopped"), "{said}");
     assert!(metric(
-        &up,
+        up,
         r#"fermion_refusals_total{door="trust",code="SIG_UNTRUSTED"} 2"#
     ));
     assert!(metric(
-        &up,
-        &format!(r#"fermion_trust_epoch{{root="packages"}} {}"#, epoch(&up))
+        up,
+        &format!(r#"fermion_trust_epoch{{root="packages"}} {}"#, epoch(up))
     ));
     // Neither a rollback nor a deploy brings it back.
     up.run(&["rollback", "mixed", "r2"]).refused("SIG_UNTRUSTED");
     up.get("/mixed/state").expect(200, HELLO);
-    up.kill();
+}
 
-    // After a restart the same, offline, from disk.
-    let up = Up::start(&site, &NOTHING);
+/// Offline, from disk.
+fn the_same_after_a_restart(site: &Site) {
+    let up = Up::start(site, &NOTHING);
     up.get("/good/").expect(200, HELLO);
     up.get("/pulled/").expect(200, HELLO);
     up.get("/mixed/state").expect(200, HELLO);
