@@ -21,6 +21,11 @@ pub const PIECES_MAX: usize = 4;
 pub const MANIFESTS_MAX: usize = 16;
 /// Content up to this length is read in one go with opening it; longer content goes out in pieces of this length.
 pub const PIECE_BYTES: usize = 128 * KIB;
+/// Bytes of a refused body that are read all the same, so that its sender gets to the answer: several manifests or one
+/// usual piece of an upload.
+pub const DISCARDED_BYTES_MAX: usize = 32 * 1024 * KIB;
+/// How long that may take.
+pub const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Tags in one answer; more are behind its `Link`.
 pub const TAGS_PAGE_MAX: usize = 1000;
 /// Referrers in one answer: as many of the largest as fit into what clients read.

@@ -12,7 +12,9 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use super::refusal::Refusal;
-use crate::limits::{BODY_IDLE_MAX, BODY_TIME_MAX, PIECE_BYTES, PIECES_MAX};
+use crate::limits::{
+    BODY_IDLE_MAX, BODY_TIME_MAX, DISCARD_TIME_MAX, DISCARDED_BYTES_MAX, PIECE_BYTES, PIECES_MAX,
+};
 
 /// Why a body did not come to its end.
 enum Lost {
@@ -41,6 +43,22 @@ pub(super) async fn receive(body: Body, upload: Upload, bytes_max: Option<u64>) 
             "the body ended early; go on where it stopped",
         )),
     }
+}
+
+/// Reads what nobody wants, within bounds: a connection that is closed on a client that still sends may lose it the
+/// answer that says why.
+pub(super) async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever takes longer has had its chance.
+    drop(tokio::time::timeout(DISCARD_TIME_MAX, reading).await);
 }
 
 async fn read(mut body: Body, pieces: mpsc::Sender<Bytes>) -> Result<(), Lost> {

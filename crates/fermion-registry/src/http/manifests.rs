@@ -5,9 +5,10 @@ use fermion_package::limits::MANIFEST_BYTES_MAX;
 use fermion_package::{ContentDigest, Error as Package, ManifestReference};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 
 use super::blobs::content;
+use super::body::discard;
 use super::refusal::Refusal;
 use super::{Answer, Asked, CONTENT_DIGEST, empty, text};
 use crate::limits::{BODY_IDLE_MAX, TAGS_PUT_MAX, UPLOAD_TURN_MAX};
@@ -112,22 +113,35 @@ fn written(bytes: &[u8]) -> Option<String> {
         .map(|typed| typed.media_type)
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let too_large = || {
         let message = format!("a manifest has at most {MANIFEST_BYTES_MAX} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
     };
-    let bytes_max = usize::try_from(MANIFEST_BYTES_MAX).unwrap_or(usize::MAX);
-    let size = http_body::Body::size_hint(&body);
-    if size.lower() > MANIFEST_BYTES_MAX {
+    let lost = |message: &str| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message);
+    if http_body::Body::size_hint(&body).lower() > MANIFEST_BYTES_MAX {
+        discard(body).await;
         return Err(too_large());
     }
-    let body = tokio::time::timeout(BODY_IDLE_MAX, Limited::new(body, bytes_max).collect()).await;
-    let lost = |message: &str| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message);
-    match body.map_err(|_| lost("the body came too slowly"))? {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(lost("the body ended early")),
+    let mut bytes = Vec::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| lost("the body ended early"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if (bytes.len() + data.len()) as u64 > MANIFEST_BYTES_MAX {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(BODY_IDLE_MAX, reading).await;
+    match read.map_err(|_| lost("the body came too slowly"))? {
+        Ok(()) => Ok(bytes),
+        Err(refusal) => {
+            discard(body).await;
+            Err(refusal)
+        }
     }
 }
 

@@ -73,7 +73,13 @@ async fn mount(asked: &Asked, digest: ContentDigest) -> Result<bool, Refusal> {
 pub(super) async fn append(asked: &Asked, id: &str, body: Body) -> Answer {
     let id: UploadId = id.parse()?;
     let _turn = turn(asked).await?;
-    let (upload, announced) = take(asked, &id).await?;
+    let (upload, announced) = match take(asked, &id).await {
+        Ok(taken) => taken,
+        Err(refusal) => {
+            body::discard(body).await;
+            return Err(refusal);
+        }
+    };
     let before = upload.bytes();
     let upload = body::receive(body, upload, announced).await?;
     let bytes = upload.bytes();

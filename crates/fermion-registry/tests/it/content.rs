@@ -269,6 +269,8 @@ fn manifests_that_cannot_be_kept_are_refused() {
     put(&deep).expect(400);
     let large = "x".repeat(4 * 1024 * 1024 + 1);
     assert_eq!(put(&large).expect(413).code(), "SIZE_INVALID");
+    // Whoever sends all of it before reading gets to the answer as well.
+    assert_eq!(put(&" ".repeat(20 << 20)).expect(413).code(), "SIZE_INVALID");
     let bare = server
         .ask("PUT", "/v2/a/manifests/v3", &[], good.as_bytes())
         .expect(201);
