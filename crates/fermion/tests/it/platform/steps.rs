@@ -99,9 +99,16 @@ impl Steps {
         self.signal(Signal::CONT);
     }
 
-    /// `kill -9` where it stands.
+    /// `kill -9` where it stands. A child of its that stands still as well goes on, to find that its parent is gone.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
+        let mut line = String::new();
+        while self.report.read_line(&mut line).expect("strace reports") > 0 {
+            if let Some(pid) = stopped(&line) {
+                kill_process(pid, Signal::CONT).ok();
+            }
+            line.clear();
+        }
         self.strace.wait().expect("strace can be waited for");
     }
 
@@ -133,6 +140,12 @@ impl Drop for Steps {
         drop(self.strace.kill());
         drop(self.strace.wait());
     }
+}
+
+/// Who stands still, if that is what this line of a report says.
+fn stopped(line: &str) -> Option<Pid> {
+    let (pid, what) = line.split_once(' ')?;
+    Pid::from_raw(pid.parse().ok()?).filter(|_| what.contains("stopped by SIGSTOP"))
 }
 
 fn threads(main: Pid) -> HashSet<Pid> {
