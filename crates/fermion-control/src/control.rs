@@ -124,8 +124,7 @@ impl Control {
 
     /// Seconds since the Unix epoch.
     pub(crate) fn now(&self) -> u64 {
-        let since = (self.shared.parts.clock)().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs())
+        unix_seconds((self.shared.parts.clock)())
     }
 
     /// Everything on the bus that decisions need. What cannot be read is logged and named, and stops nothing else.
@@ -239,4 +238,10 @@ pub(crate) fn check_schema(key: &str, found: u32, known: u32) -> Result<(), Erro
         found,
         known,
     })
+}
+
+/// Whole seconds since the Unix epoch; zero before it.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

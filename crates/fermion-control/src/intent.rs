@@ -14,6 +14,7 @@ use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Action;
 
 use crate::claims::check_routes;
+use crate::control::unix_seconds;
 use crate::decisions::Decided;
 use crate::documents::{AppDocument, Change, ChangeKind, release_key, releases_prefix};
 use crate::limits::{CHECK_WAIT_MAX, CONFLICT_TRIES_MAX, RELEASES_KEPT_MAX};
@@ -87,7 +88,7 @@ impl Control {
             digest,
             routes,
             config,
-            created_at: self.now(),
+            created_at: unix_seconds(facts.judged_at),
             created_by: by.to_owned(),
             policy_override: decided.override_reason.clone(),
         };

@@ -24,6 +24,8 @@ pub struct PackageFacts {
     pub config: BTreeSet<String>,
     /// What the gate weighs.
     pub evidence: Evidence,
+    /// The present that keys were held against: a release is let in at this time and no later one.
+    pub judged_at: SystemTime,
 }
 
 /// Verifies the package of a manifest digest: one that is new, or one that was let in at the given time. Blocks.
@@ -34,9 +36,10 @@ pub type Verifier =
 pub fn verifier(store: Store, trust: watch::Receiver<Trust>, seen: Seen, clock: Clock) -> Verifier {
     Arc::new(move |digest, admitted| {
         let trust = trust.borrow().clone();
+        let now = clock();
         let when = match admitted {
-            Some(admitted) => When::admitted(admitted, clock()),
-            None => When::admission(clock()),
+            Some(admitted) => When::admitted(admitted, now),
+            None => When::admission(now),
         };
         let package = load(&store, digest, &trust, when)?;
         if admitted.is_none() {
@@ -49,6 +52,7 @@ pub fn verifier(store: Store, trust: watch::Receiver<Trust>, seen: Seen, clock: 
             name: package.name,
             version: package.version,
             config: package.capabilities.config,
+            judged_at: now,
         })
     })
 }

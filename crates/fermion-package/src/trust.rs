@@ -327,7 +327,9 @@ impl TrustedKey {
                 "{key} is valid only from {from}; sign with another key until then"
             ));
         }
-        if let Some(until) = not_after.filter(|until| judged >= *until) {
+        // Times are whole seconds: what was let in during the key's last one was let in while it counted.
+        let has_ended = |until: &Moment| judged > *until || judged == *until && when.is_admission();
+        if let Some(until) = not_after.filter(has_ended) {
             return Err(format!(
                 "{key} was valid until {until}; sign the package with the key that took its place"
             ));

@@ -139,6 +139,12 @@ fn a_key_counts_for_its_roles_its_names_and_its_time() {
     assert_eq!(verdict(&world, &trusting(&bounded), new()).0, "OK");
     refused(&world, &bounded, When::admission(at(NOW + 1)), "was valid until");
     refused(&world, &bounded, When::admission(at(NOW - 1)), "valid only from");
+    // In the second in which the window ends nothing new is let in; what was let in before that in the same second stays.
+    let ended = change(&|key| key.not_after = Some(moment(NOW)));
+    assert_eq!(
+        verdict(&world, &trusting(&ended), When::admitted(at(NOW), at(NOW + 5))).0,
+        "OK"
+    );
     // What was let in within the window runs on after it, and what was let in outside it does not.
     let later = at(NOW + 20 * DAY);
     assert_eq!(
@@ -148,7 +154,7 @@ fn a_key_counts_for_its_roles_its_names_and_its_time() {
     refused(
         &world,
         &bounded,
-        When::admitted(at(NOW + 1), later),
+        When::admitted(at(NOW + 2), later),
         "was valid until",
     );
 }

@@ -117,10 +117,12 @@ fn failures_have_the_same_names_over_http_2() {
                 .headers
                 .get("proxy-status")
                 .map(|value| value.to_str().unwrap());
-            assert!(
-                answer.status == status && proxy_status.is_some_and(|value| value.ends_with(&details)),
-                "{guest} {path}: {answer:?}"
-            );
+            let is_named =
+                answer.status == status && proxy_status.is_some_and(|value| value.ends_with(&details));
+            // A guest that had to make room for the others in mid-body is found out behind its head: then the body
+            // breaks off.
+            let is_torn = path == "/content-length/10/5" && answer.status == 200 && !answer.whole;
+            assert!(is_named || is_torn, "{guest} {path}: {answer:?}");
         }
     }
 }
