@@ -151,6 +151,10 @@ impl Store {
         let folder = self.root().join("uploads");
         for name in files::names(&folder)? {
             let path = folder.join(name);
+            // The lock of an upload that goes on is not touched: whoever wants it at that moment would be turned away.
+            if older_than(&path, cutoff)?.is_none() {
+                continue;
+            }
             let Ok(file) = fs::File::open(&path) else { continue };
             let is_left = file.try_lock().is_ok() && older_than(&path, cutoff)?.is_some();
             if is_left && (is_trial || files::remove(&path)?) {
