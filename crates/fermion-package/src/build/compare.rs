@@ -182,7 +182,7 @@ mod tests {
 
     fn check(first: (&str, &str), second: (&str, &str)) -> Vec<Difference> {
         let here = Surroundings {
-            folder: "/home/ann/hello".into(),
+            folder: "/home/hello".into(),
             home: "/home/a".into(),
         };
         let there = Surroundings {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_section_that_differs_is_named_with_its_first_byte_and_a_cause() {
         assert!(check(("same", "f"), ("same", "f")).is_empty());
-        let found = check(("at /home/ann/hello/src", "f"), ("at /tmp/elsewhere/src", "f"));
+        let found = check(("at /home/hello/src", "f"), ("at /tmp/elsewhere/src", "f"));
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].section.as_str(), found[0].is_packed),

@@ -35,6 +35,7 @@ mod up_kill;
 mod up_logs;
 mod up_new;
 mod up_policy;
+mod up_registry;
 mod up_restart;
 mod up_revocation;
 mod up_secrets;
