@@ -205,8 +205,6 @@ def main():
     ours = median(figures.get("fermion serve, 0.2", {}).get("ratio", []))
     if base == base and ours == ours:
         print(f"fermion serve to wasmtime serve, fresh instance a request: {ours / base:.2f} times")
-    if os.environ.get("RUST_BACKTRACE"):
-        print("RUST_BACKTRACE is set here: `wasmtime serve` is slower with it, fermion is not")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,10 @@ class Client:
     def __init__(self, port, password):
         self.port, self.connection = port, None
         pair = base64.b64encode(f"x:{password}".encode()).decode()
-        self.headers = {"Authorization": "Basic " + pair} if password else {}
+        # A registry that is not told so takes its caller for one that cannot read manifests of OCI.
+        self.headers = {"Accept": f"{MANIFEST}, */*"}
+        if password:
+            self.headers["Authorization"] = "Basic " + pair
 
     def ask(self, method, path, body=None, media="application/octet-stream"):
         headers = dict(self.headers)
@@ -99,14 +102,19 @@ def rate(count, clients, make, work):
     turns = iter(range(count))
     lock = threading.Lock()
 
+    failed = []
+
     def run():
         client = make()
-        while True:
+        while not failed:
             with lock:
                 turn = next(turns, None)
             if turn is None:
                 return
-            work(client, turn)
+            try:
+                work(client, turn)
+            except BaseException as reason:  # an exit in a thread would end only the thread
+                failed.append(reason)
 
     threads = [threading.Thread(target=run) for _ in range(clients)]
     begun = time.monotonic()
@@ -114,6 +122,8 @@ def rate(count, clients, make, work):
         thread.start()
     for thread in threads:
         thread.join()
+    if failed:
+        raise failed[0]
     return count / (time.monotonic() - begun)
 
 
