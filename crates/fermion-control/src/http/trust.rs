@@ -30,7 +30,12 @@ pub(super) async fn apply(State(api): State<Api>, request: Request) -> Answer {
     })?;
     let parts = &api.control.shared.parts;
     let (keeper, now) = (parts.trust.clone(), (parts.clock)());
-    let changed = tokio::task::spawn_blocking(move || keeper.apply(&bytes, now))
+    let take = move || {
+        // What an operator has just done at the machine comes first: the files are looked at only now and then.
+        keeper.reload(now);
+        keeper.apply(&bytes, now)
+    };
+    let changed = tokio::task::spawn_blocking(take)
         .await
         .map_err(|_| Error::Stopped {
             doing: "take a trust root",

@@ -228,3 +228,19 @@ fn a_refused_deploy_leaves_no_name_behind() {
     ));
     up.stop();
 }
+
+/// The platform looks at its files only now and then, and an operator does not wait for that.
+#[test]
+fn the_first_root_is_followed_at_once() {
+    let site = Site::new();
+    let up = Up::start(&site, &[site.simple("shop", "1.0.0", "p2-hello")]);
+    let admin = up.admin.to_string();
+    run(&site, &["trust", "init"]).done();
+    run(
+        &site,
+        &["key", "rotate", "dev", "--overlap", "30d", "--admin", &admin],
+    )
+    .done();
+    up.get("/shop/").expect(200, "Hello, world!\n");
+    up.stop();
+}
