@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// Each crate's layer. Imports go strictly downward.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
     ("fermion-model", 0),
     ("fermion-planner", 1),
     ("fermion-package", 2),
@@ -19,22 +19,29 @@ const LAYERS: [(&str, u8); 13] = [
     ("fermion-node", 3),
     ("fermion-control", 3),
     ("fermion-registry", 3),
+    ("fermion-providers", 3),
     ("fermion", 4),
     ("xtask", 5),
 ];
 
 /// Foreign crates that only these of ours may know, directly.
-const FENCES: [(&str, &[&str]); 10] = [
+const FENCES: [(&str, &[&str]); 16] = [
     ("wasmtime", &["fermion-runtime"]),
     ("wasmtime-wasi", &["fermion-runtime"]),
     ("wasmtime-wasi-http", &["fermion-runtime"]),
-    ("redb", &["fermion-bus"]),
+    ("redb", &["fermion-bus", "fermion-providers"]),
     ("p256", &["fermion-package"]),
     ("cedar-policy", &["fermion-package"]),
     ("rustsec", &["fermion-package"]),
     ("axum", &["fermion-control", "fermion-registry"]),
     ("prometheus-client", &["fermion-telemetry"]),
     ("socket2", &["fermion-gateway"]),
+    ("reqwest", &["fermion-package"]),
+    ("landlock", &["fermion-runtime"]),
+    ("seccompiler", &["fermion-runtime"]),
+    ("wasmtime-wizer", &["fermion-runtime"]),
+    ("hickory-resolver", &["fermion-runtime"]),
+    ("statrs", &["fermion-planner"]),
 ];
 
 /// Lines a source file may have: past this it holds more than one thing.
