@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes with libFuzzer, guided by coverage:  fuzz.sh [TARGET...]
-# Stable Rust and a C++ compiler are enough; `cargo +nightly fuzz run TARGET fuzz/corpus/TARGET fuzz/seeds/TARGET` does
+# Stable Rust and a C++ compiler are enough; `cargo +nightly fuzz run TARGET fuzz/corpus/TARGET fuzz/made/TARGET` does
 # the same with the address sanitizer. What is found is kept in fuzz/corpus, what breaks a target in fuzz/artifacts.
 #
 # Environment:
@@ -23,9 +23,10 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 cargo build --manifest-path fuzz/Cargo.toml --release --target "$host" --bins
+"fuzz/target/$host/release/seeds" fuzz/seeds fuzz/made
 for target in "${targets[@]}"; do
   mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
   echo "fuzzing $target"
   "fuzz/target/$host/release/$target" -runs="$runs" -max_total_time="$seconds" -max_len=65536 -print_final_stats=1 \
-    -artifact_prefix="fuzz/artifacts/$target/" "fuzz/corpus/$target" "fuzz/seeds/$target" 2>&1 | tail -n 12
+    -artifact_prefix="fuzz/artifacts/$target/" "fuzz/corpus/$target" "fuzz/made/$target" 2>&1 | tail -n 12
 done

@@ -6,7 +6,7 @@
 mod targets;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mutations tried for each target.
 const RUNS: u32 = 10_000;
@@ -58,7 +58,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         .collect();
     files.sort();
     assert!(!files.is_empty(), "{target} has no seeds");
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
+    let read = |file: &PathBuf| match file.extension() {
+        Some(extension) if extension == "wat" => wat::parse_file(file).unwrap(),
+        _ => fs::read(file).unwrap(),
+    };
+    files.iter().map(read).collect()
 }
 
 fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], sequence: &mut Sequence) {
