@@ -1,11 +1,12 @@
 //! The admin API, version 1: the JSON types both sides share, the paths, the OpenAPI document, and the client that
 //! the command line uses. Requests refuse fields they do not know, by name; answers may grow fields, so the client
-//! ignores those it does not know.
-//! Refuses to do: anything on the server's side, and sending the token anywhere but to this machine.
+//! ignores those it does not know. Also the listener that the admin API and a registry share.
+//! Refuses to do: routing and answering, and sending the token anywhere but to this machine.
 
 mod client;
 mod error;
 pub mod limits;
+pub mod listener;
 mod openapi;
 pub mod paths;
 mod problem;

@@ -22,7 +22,7 @@ use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::{Error, Result};
 
 pub use folder::{KeyFile, KeyFolder, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, SigningKeys};
-pub(crate) use folder::{check_key_name, public_entries, write_file};
+pub(crate) use folder::{check_key_name, lock_folder, public_entries, write_file};
 
 /// A public key and its id.
 #[derive(Clone, PartialEq, Eq)]

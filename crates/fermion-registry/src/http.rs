@@ -15,11 +15,11 @@ use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use fermion_api::listener::names_this_machine;
 use fermion_model::PackageName;
 use fermion_package::Repository;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::access::Caller;
@@ -50,23 +50,10 @@ impl Registry {
 }
 
 async fn check_host(request: Request, next: axum::middleware::Next) -> Answer {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    if hosts.next().is_some() || !host.is_some_and(is_this_machine) {
+    if !names_this_machine(request.headers()) {
         return Err(Refusal::host());
     }
     Ok(next.run(request).await)
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    !host.contains('@')
-        && name
-            .parse::<std::net::IpAddr>()
-            .map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
 /// One request, after it is known who asks for what, and that they may.
@@ -226,22 +213,6 @@ impl From<Error> for Refusal {
 mod tests {
     use super::*;
     use crate::access::Right;
-
-    #[test]
-    fn only_hosts_of_this_machine() {
-        for good in ["localhost", "LOCALHOST:5000", "127.0.0.1:5000", "[::1]:5000"] {
-            assert!(is_this_machine(good), "{good}");
-        }
-        for bad in [
-            "",
-            "example.com",
-            "localhost.example.com",
-            "x@localhost",
-            "10.0.0.1:5000",
-        ] {
-            assert!(!is_this_machine(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn deleting_and_the_state_of_uploads_need_the_right_to_push() {

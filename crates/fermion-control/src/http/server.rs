@@ -1,19 +1,24 @@
-//! The admin listener: binds first, serves later, bounds connections and slow heads, and drains when told to stop.
+//! The admin listener: binds first, serves and reconciles later.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use fermion_api::listener;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::check_host;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_MAX, HEAD_BYTES_MAX, HEAD_WAIT_MAX};
 use crate::{Control, Error};
+
+const BOUNDS: listener::Bounds = listener::Bounds {
+    connections_max: CONNECTIONS_MAX,
+    head_wait_max: HEAD_WAIT_MAX,
+    head_bytes_max: HEAD_BYTES_MAX,
+    drain_max: DRAIN_MAX,
+    accept_pause: ACCEPT_PAUSE,
+};
 
 /// The control plane with its listener; nothing is served yet.
 #[derive(Debug)]
@@ -60,69 +65,9 @@ impl Bound {
         let mut reconciler = JoinSet::new();
         let (control, stop) = (self.control.clone(), shutdown.clone());
         reconciler.spawn(async move { control.run_reconciler(stop).await });
-        let mut connections = JoinSet::new();
         let service = TowerToHyperService::new(self.control.router(shutdown.clone()).merge(self.mounted));
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                accepted = accept(&self.listener, &slots) => accepted,
-            };
-            let (stream, slot) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            connections.spawn(serve(stream, service.clone(), shutdown.clone(), slot));
-        }
-        drop(self.listener);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
-            tracing::warn!("admin requests were cut off at the stop");
-        }
-        connections.shutdown().await;
+        listener::serve(self.listener, service, BOUNDS, "admin API", shutdown).await;
         while reconciler.join_next().await.is_some() {}
         Ok(())
-    }
-}
-
-/// Waits for a free place first: beyond the limit, callers wait in the system's own short queue.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, slot))
-}
-
-async fn serve(
-    stream: TcpStream,
-    service: TowerToHyperService<axum::Router>,
-    shutdown: CancellationToken,
-    _slot: Option<OwnedSemaphorePermit>,
-) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
-        biased;
-        served = &mut connection => served,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "admin connection ended");
     }
 }

@@ -75,15 +75,7 @@ impl Seen {
 
     fn remember(&self, key: String, serial: u64, document: Digest, what: &str) -> Result<()> {
         fs::create_dir_all(&self.0).map_err(Error::io("make the folder", &self.0))?;
-        let path = self.0.join(LOCK_FILE);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
-        let _lock = lock
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(Error::io("lock", &path))?;
+        let _lock = keys::lock_folder(&self.0, LOCK_FILE)?;
         let mut memory = self.read()?;
         if let Some(held) = memory.channels.get(&key) {
             if held.serial == serial && held.document == document {

@@ -282,6 +282,18 @@ pub(crate) fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> 
     sync(folder)
 }
 
+/// Keeps other threads and processes out of a folder's change until it is dropped; the file stays.
+pub(crate) fn lock_folder(folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(name);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    file.and_then(|file| file.lock().map(|()| file))
+        .map_err(Error::io("lock", &path))
+}
+
 /// A synced file of mode 0600 that is not yet under its name.
 fn temporary(folder: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new()

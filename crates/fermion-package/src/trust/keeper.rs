@@ -139,15 +139,7 @@ impl TrustKeeper {
 /// `ROLLBACK`, `STALE`, `SIG_UNTRUSTED`, `TRUST_INVALID`, and what the disk says.
 pub fn accept(folder: &Path, bytes: &[u8], now: SystemTime) -> Result<Trust> {
     fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
-    let path = folder.join(LOCK_FILE);
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let _lock = lock
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(Error::io("lock", &path))?;
+    let _lock = keys::lock_folder(folder, LOCK_FILE)?;
     let current = accepted(folder)?.unwrap_or_default();
     let candidate = SignedRoot::read(bytes)?;
     let text = candidate.write();
