@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::engine::{Engines, Generation};
 use crate::error::Error;
 use crate::limits;
+use crate::native::Native;
 use crate::seal::{CacheUsage, NativeCache, NativeCode, SealKey};
 
 pub use child::compile_child;
@@ -88,12 +89,23 @@ pub struct Compiler {
 
 /// Code that may be loaded, and how it came about.
 pub struct Compiled {
-    pub(crate) code: NativeCode,
-    pub(crate) generation: Generation,
+    pub(crate) code: Code,
+    /// The component's digest.
+    pub(crate) digest: Digest,
+    /// Which engine runs it.
+    pub generation: Generation,
     /// True if it came from the cache.
     pub cached: bool,
     /// Set if a cached file was refused: what was wrong with it.
     pub refused: Option<Error>,
+}
+
+/// Where the code is.
+pub(crate) enum Code {
+    /// Mapped already, for somebody else.
+    Mapped(Arc<Native>),
+    /// In memory, as its file or the compiler gave it.
+    Read(NativeCode),
 }
 
 impl Compiler {
@@ -127,17 +139,8 @@ impl Compiler {
     /// is logged, and the code is made anew.
     pub async fn compile(&self, wasm: Vec<u8>, digest: &Digest) -> Result<Compiled, Error> {
         let generation = generation::generation(&wasm)?;
-        let (code_key, digest) = (self.engines.code_key(generation), *digest);
-        let cache = self.cache.clone();
-        let refused = match blocking(move || cache.get(&digest, code_key)).await? {
-            Ok(Some(code)) => {
-                return Ok(Compiled {
-                    code,
-                    generation,
-                    cached: true,
-                    refused: None,
-                });
-            }
+        let refused = match self.cached(digest, generation).await {
+            Ok(Some(compiled)) => return Ok(compiled),
             Ok(None) => None,
             Err(error) => {
                 tracing::warn!(%digest, code = error.code(), %error, "cached native code refused, compiling again");
@@ -145,7 +148,7 @@ impl Compiler {
             }
         };
         let code = self.run_child(wasm, generation).await?;
-        let cache = self.cache.clone();
+        let (cache, code_key, digest) = (self.cache.clone(), self.engines.code_key(generation), *digest);
         let code = blocking(move || {
             if let Err(error) = cache.put(&digest, code_key, &code) {
                 tracing::warn!(%digest, %error, "native code is not kept: it is compiled again at the next start");
@@ -154,11 +157,60 @@ impl Compiler {
         })
         .await?;
         Ok(Compiled {
-            code: NativeCode::fresh(code),
+            code: Code::Read(NativeCode::fresh(code)),
+            digest,
             generation,
             cached: false,
             refused,
         })
+    }
+
+    /// Native code that needs no compiling: mapped in this process already, or sealed in the cache. None if there is
+    /// none.
+    ///
+    /// # Errors
+    /// `SEAL_INVALID` for a file that was refused and moved aside; the next call finds none.
+    pub async fn cached(&self, digest: &Digest, generation: Generation) -> Result<Option<Compiled>, Error> {
+        let (code_key, digest) = (self.engines.code_key(generation), *digest);
+        let code = match self.engines.native().get(&digest, generation) {
+            Some(native) => Some(Code::Mapped(native)),
+            None => {
+                let cache = self.cache.clone();
+                blocking(move || cache.get(&digest, code_key))
+                    .await??
+                    .map(Code::Read)
+            }
+        };
+        Ok(code.map(|code| Compiled {
+            code,
+            digest,
+            generation,
+            cached: true,
+            refused: None,
+        }))
+    }
+
+    /// Makes sure that native code lies in the cache, without loading it: compiles if there is none. Gives what is
+    /// needed to ask for it later, and whether it was there. Whether its seal is right is found when it is loaded.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`].
+    pub async fn provide(&self, wasm: Vec<u8>, digest: &Digest) -> Result<(Generation, bool), Error> {
+        let generation = generation::generation(&wasm)?;
+        let (cache, code_key, component) = (self.cache.clone(), self.engines.code_key(generation), *digest);
+        if blocking(move || cache.has(&component, code_key)).await? {
+            return Ok((generation, true));
+        }
+        let compiled = self.compile(wasm, digest).await?;
+        Ok((generation, compiled.cached))
+    }
+
+    /// When native code of a component was used last, on any engine; none if there is none. Blocks.
+    pub fn last_used(&self, digest: &Digest) -> Option<std::time::SystemTime> {
+        let generations = [Generation::P2, Generation::P3];
+        let used =
+            generations.map(|generation| self.cache.last_used(digest, self.engines.code_key(generation)));
+        used.into_iter().flatten().max()
     }
 
     async fn run_child(&self, wasm: Vec<u8>, generation: Generation) -> Result<Vec<u8>, Error> {

@@ -10,6 +10,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::error::Error;
 use crate::limits;
+use crate::link::Linkers;
+use crate::native::Shared;
 
 /// Which engine a component needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +38,8 @@ pub struct Engines {
     p2: Engine,
     p3: Engine,
     allocation: Allocation,
+    native: Arc<Shared>,
+    linkers: Linkers,
     ticker: Arc<Ticker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -89,6 +93,8 @@ impl Engines {
             p2,
             p3,
             allocation,
+            native: Arc::default(),
+            linkers: Linkers::default(),
             ticker,
             thread: Some(thread),
         })
@@ -104,6 +110,16 @@ impl Engines {
             Generation::P2 => &self.p2,
             Generation::P3 => &self.p3,
         }
+    }
+
+    /// What is mapped at the moment.
+    pub(crate) fn native(&self) -> &Arc<Shared> {
+        &self.native
+    }
+
+    /// What components are linked against, made once an engine.
+    pub(crate) fn linkers(&self) -> &Linkers {
+        &self.linkers
     }
 
     /// A number that changes whenever native code compiled earlier must not be loaded: engine version, settings that

@@ -14,6 +14,7 @@ mod invoke;
 pub mod limits;
 mod link;
 mod meter;
+mod native;
 mod output;
 mod program;
 mod response;

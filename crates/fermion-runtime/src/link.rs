@@ -1,6 +1,8 @@
 //! What a component may import: the whole `wasi:cli` and `wasi:http` set, linked and empty unless granted. Versions
 //! are matched by semver, so every 0.2.x and 0.3.x links.
 
+use std::sync::OnceLock;
+
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -18,13 +20,35 @@ pub(crate) enum Handler {
     P3(ServicePre<State>),
 }
 
+/// The linkers of both engines, each made when it is first needed: a thousand functions take longer to link than a
+/// small component to load.
+#[derive(Default)]
+pub(crate) struct Linkers {
+    p2: OnceLock<Linker<State>>,
+    p3: OnceLock<Linker<State>>,
+}
+
+impl Linkers {
+    fn of(&self, engines: &Engines, generation: Generation) -> Result<&Linker<State>, Error> {
+        let slot = match generation {
+            Generation::P2 => &self.p2,
+            Generation::P3 => &self.p3,
+        };
+        if let Some(linker) = slot.get() {
+            return Ok(linker);
+        }
+        let made = linker(engines, generation).map_err(Error::Engine)?;
+        Ok(slot.get_or_init(|| made))
+    }
+}
+
 /// Links a component that was compiled for this generation's engine.
 pub(crate) fn link(
     engines: &Engines,
     generation: Generation,
     component: &Component,
 ) -> Result<Handler, Error> {
-    let linker = linker(engines, generation).map_err(Error::Engine)?;
+    let linker = engines.linkers().of(engines, generation)?;
     let pre: InstancePre<State> = linker
         .instantiate_pre(component)
         .map_err(|error| Error::ImportUnknown(format!("{error:#}")))?;

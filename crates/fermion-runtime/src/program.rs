@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use fermion_model::Limits;
 use wasmtime::Store;
-use wasmtime::component::Component;
 
 use crate::classify::CpuLimit;
-use crate::compile::Compiled;
+use crate::compile::{Code, Compiled};
 use crate::egress::{Egress, EgressClient};
 use crate::engine::Engines;
 use crate::error::Error;
@@ -15,12 +14,15 @@ use crate::grants::Grants;
 use crate::limits;
 use crate::link::{self, Handler};
 use crate::meter::Meter;
+use crate::native::Native;
 use crate::output::GuestOutput;
 use crate::state::State;
 
 /// One release's component, ready to be instantiated for a request.
 pub struct Program {
     pub(crate) engines: Arc<Engines>,
+    /// Held so that others who run the same component share it.
+    _native: Arc<Native>,
     pub(crate) handler: Handler,
     pub(crate) limits: Limits,
     grants: Arc<Grants>,
@@ -45,14 +47,22 @@ impl Program {
         limits: Limits,
     ) -> Result<Self, Error> {
         grants.check()?;
-        let engine = engines.engine(compiled.generation);
-        let component =
-            load_native(engine, compiled).map_err(|e| Error::ComponentInvalid(format!("{e:#}")))?;
-        let handler = link::link(engines, compiled.generation, &component)?;
+        let native = match &compiled.code {
+            Code::Mapped(native) => native.clone(),
+            Code::Read(code) => {
+                let (engine, key) = (
+                    engines.engine(compiled.generation),
+                    (compiled.digest, compiled.generation),
+                );
+                engines.native().load(engine, key, code)?
+            }
+        };
+        let handler = link::link(engines, compiled.generation, native.component())?;
         let grants = Arc::new(grants);
         let egress = Arc::new(EgressClient::new(grants.clone()));
         Ok(Self {
             engines: engines.clone(),
+            _native: native,
             handler,
             limits,
             grants,
@@ -99,17 +109,4 @@ impl Program {
         });
         store
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "loading native code is the engine's only unsafe entry that this crate needs"
-)]
-fn load_native(engine: &wasmtime::Engine, compiled: &Compiled) -> wasmtime::Result<Component> {
-    // SAFETY: `Component::deserialize` demands bytes that came out of this engine's own compiler unchanged.
-    // `NativeCode` can be made only from the output of the compiling child of this process, or from a file whose HMAC
-    // under the node's key covers the component's digest, the engine's code key and every byte; the key never leaves
-    // the node and is used only for output of that child. The bytes are copied before use, so a later change of the
-    // file does not matter.
-    unsafe { Component::deserialize(engine, compiled.code.bytes()) }
 }

@@ -2,8 +2,9 @@
 //! seal: an HMAC-SHA256 over the component's digest, the engine's code key and every byte of the code. The code key
 //! stands for the engine's version, its settings and the processor's features.
 //!
-//! Code is read whole, its seal is checked on what was read, and that copy is loaded. The file is not mapped: what is
-//! mapped from a file can change after the check, also a private mapping, as long as its pages have not been touched.
+//! Code is read whole, its seal is checked on what was read, and that copy is loaded. The file itself is never mapped:
+//! what is mapped from a file can change after the check, also a private mapping, as long as its pages have not been
+//! touched. What is mapped instead is a copy in memory that the kernel seals against every change: `native.rs`.
 
 mod cache;
 

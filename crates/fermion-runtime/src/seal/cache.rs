@@ -118,6 +118,17 @@ impl NativeCache {
         Err(Error::SealInvalid { digest, why })
     }
 
+    /// True if a file lies there, whatever is in it.
+    pub(crate) fn has(&self, digest: &Digest, code_key: u64) -> bool {
+        self.last_used(digest, code_key).is_some()
+    }
+
+    /// When a file was read or written last.
+    pub(crate) fn last_used(&self, digest: &Digest, code_key: u64) -> Option<SystemTime> {
+        let metadata = fs::symlink_metadata(self.path(digest, code_key)).ok()?;
+        metadata.modified().ok().filter(|_| metadata.is_file())
+    }
+
     /// The bytes of a file that looks as this process writes them, or what is odd about it; none if there is none.
     fn read(&self, path: &Path) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
         // Neither led elsewhere by a link nor kept waiting by a pipe.
