@@ -4,3 +4,8 @@
 pub mod breaker;
 pub mod budget;
 pub mod erlang;
+mod error;
+pub mod judge;
+pub mod limits;
+
+pub use error::Error;

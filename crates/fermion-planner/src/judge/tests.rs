@@ -1,0 +1,7 @@
+//! The judge against published results, against itself, and by simulation.
+
+mod documents;
+mod properties;
+mod scores;
+mod simulation;
+mod vectors;

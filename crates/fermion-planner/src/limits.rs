@@ -1,0 +1,32 @@
+//! Every bound of the planner, with its unit and reason.
+
+/// Bytes of a document for the judge. As parsed values it is some sixteen times as large, which a laptop still has.
+pub const JUDGE_DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+/// Metrics of one judgement: far more than anyone watches, and a score of more says nothing.
+pub const METRICS_MAX: usize = 1_000;
+/// Samples of one arm of one metric. More do not make a verdict surer, they make it slower.
+pub const SAMPLES_MAX: usize = 100_000;
+/// Events of one sequential test in a document.
+pub const EVENTS_MAX: usize = 200_000;
+/// Arms of one sample-ratio check.
+pub const ARMS_MAX: usize = 100;
+/// Batches of one sample-ratio check.
+pub const BATCHES_MAX: usize = 100_000;
+/// Characters of a metric's or a group's name.
+pub const NAME_CHARACTERS_MAX: usize = 200;
+
+/// Samples an arm needs before the judge compares it: with fewer, every pair of samples that does not overlap looks like
+/// a difference at 98 %.
+pub const SAMPLES_MIN: usize = 8;
+/// Share of metrics without data, in percent, from which the score is 0. (Kayenta)
+pub const NODATA_PERCENT_MAX: f64 = 50.0;
+/// Half-width of the band around zero in which a shift is no finding, as a share of the shift's estimate. (Kayenta)
+pub const TOLERANCE: f64 = 0.25;
+/// How sure the interval of a shift is. (Kayenta)
+pub const CONFIDENCE: f64 = 0.98;
+/// The score from which a release passes.
+pub const PASS_SCORE: f64 = 80.0;
+/// The score from which a release is neither good nor bad.
+pub const MARGINAL_SCORE: f64 = 50.0;
+/// Interquartile ranges beyond the quartiles at which an outlier begins. (Kayenta)
+pub const OUTLIER_FACTOR: f64 = 3.0;
