@@ -13,13 +13,29 @@ pub enum Error {
         /// What may stand there.
         expected: String,
     },
+    /// A file that is no JSON.
+    #[error("line {line}, column {column} is no JSON: {what}; a sample that is missing is null or \"NaN\"")]
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What the parser says.
+        what: String,
+    },
+    /// A file that is too large to be read.
+    #[error("the document has more than {bytes_max} bytes; take fewer samples, a thousand an arm are plenty")]
+    Size {
+        /// How many are read.
+        bytes_max: u64,
+    },
 }
 
 impl Error {
     /// The stable name of the failure.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Document { .. } => "JUDGE_INPUT_INVALID",
+            Self::Document { .. } | Self::Syntax { .. } | Self::Size { .. } => "JUDGE_INPUT_INVALID",
         }
     }
 }

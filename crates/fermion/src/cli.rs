@@ -1,5 +1,6 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
+mod judge;
 mod native;
 mod registries;
 mod registry;
@@ -14,6 +15,7 @@ use fermion_model::release::ReleaseNumber;
 use fermion_model::remote::Registry;
 use fermion_model::units;
 
+pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
 pub(crate) use registry::{
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
+    /// Try the canary judge on figures of your own.
+    Judge(JudgeArgs),
     /// Print a completion script for a shell.
     Completion {
         /// Which shell.

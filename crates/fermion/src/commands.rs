@@ -6,6 +6,7 @@ mod channel;
 mod copy;
 mod decisions;
 mod inspect;
+mod judge;
 mod key;
 mod new;
 mod package;
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Releases(arguments) => admin::releases(&arguments, json).await,
         Command::Rollback(arguments) => admin::rollback(&arguments, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Judge(arguments) => judge::run(&arguments, json),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fermion", &mut std::io::stdout());
             Ok(())

@@ -148,6 +148,9 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if cause.is::<fermion_model::document::DocumentError>() {
         return Some("DOCUMENT_INVALID".to_owned());
     }
+    if let Some(error) = cause.downcast_ref::<fermion_planner::Error>() {
+        return Some(error.code().to_owned());
+    }
     if let Some(fermion_bus::Error::InUse { .. }) = cause.downcast_ref() {
         return Some("DATA_IN_USE".to_owned());
     }

@@ -14,8 +14,8 @@ use super::sequential::{ALPHA, Arm};
 use super::{Compatibility, Direction, Effect, Measure, Metric, Missing, Outliers, Request, Rules};
 use crate::Error;
 use crate::limits::{
-    ARMS_MAX, BATCHES_MAX, CONFIDENCE, EVENTS_MAX, MARGINAL_SCORE, METRICS_MAX, NAME_CHARACTERS_MAX,
-    OUTLIER_FACTOR, PASS_SCORE, SAMPLES_MAX, TOLERANCE,
+    ARMS_MAX, BATCHES_MAX, CONFIDENCE, EVENTS_MAX, JUDGE_DOCUMENT_BYTES_MAX, MARGINAL_SCORE, METRICS_MAX,
+    NAME_CHARACTERS_MAX, OUTLIER_FACTOR, PASS_SCORE, SAMPLES_MAX, TOLERANCE,
 };
 
 pub(super) const COMPATIBILITIES: [(&str, Compatibility); 2] = [
@@ -69,6 +69,24 @@ pub struct Counts {
     pub ratio: Ratio,
     /// Requests of each arm, batch by batch.
     pub batches: Vec<Vec<u64>>,
+}
+
+/// Reads a file's bytes as JSON.
+pub fn text(bytes: &[u8]) -> Result<Value, Error> {
+    if bytes.len() as u64 > JUDGE_DOCUMENT_BYTES_MAX {
+        return Err(Error::Size {
+            bytes_max: JUDGE_DOCUMENT_BYTES_MAX,
+        });
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let said = error.to_string();
+        let what = said.split(" at line ").next().unwrap_or_default().to_owned();
+        Error::Syntax {
+            line: error.line(),
+            column: error.column(),
+            what,
+        }
+    })
 }
 
 /// Reads samples of metrics.

@@ -11,6 +11,7 @@ mod platform;
 mod support;
 
 mod builds;
+mod judge;
 mod package_commands;
 mod registries;
 mod registries_foreign;
