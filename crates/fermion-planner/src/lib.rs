@@ -7,5 +7,6 @@ pub mod erlang;
 mod error;
 pub mod judge;
 pub mod limits;
+pub mod slo;
 
 pub use error::Error;

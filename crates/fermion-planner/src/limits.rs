@@ -1,5 +1,7 @@
 //! Every bound of the planner, with its unit and reason.
 
+use std::time::Duration;
+
 /// Bytes of a document for the judge. As parsed values it is some sixteen times as large, which a laptop still has.
 pub const JUDGE_DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 /// Metrics of one judgement: far more than anyone watches, and a score of more says nothing.
@@ -30,3 +32,10 @@ pub const PASS_SCORE: f64 = 80.0;
 pub const MARGINAL_SCORE: f64 = 50.0;
 /// Interquartile ranges beyond the quartiles at which an outlier begins. (Kayenta)
 pub const OUTLIER_FACTOR: f64 = 3.0;
+
+/// How far ahead of this machine's clock a frame of telemetry may be: what clocks that are kept in step differ by at most.
+pub const FRAME_FUTURE_MAX: Duration = Duration::from_secs(60);
+/// Frames of one source that are remembered beyond a gap: an hour of one every ten seconds, and some.
+pub const FRAMES_AHEAD_MAX: usize = 512;
+/// Lives of nodes whose frames are remembered at once.
+pub const SOURCES_MAX: usize = 10_000;
