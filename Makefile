@@ -1,6 +1,6 @@
 # The commands of this repository. On a fresh Debian machine with Rust 1.95, Node 20 and Python 3.11 each one installs
 # what it needs.
-.PHONY: demo test check bench fuzz build fmt clean
+.PHONY: demo test check bench bench-stream bench-fair bench-idle bench-registry soak fuzz build fmt clean
 
 # The fast inner loop.
 check:
@@ -24,8 +24,27 @@ demo:
 # Side by side with a native server and whatever peers are installed.
 bench:
 	scripts/setup.sh bench
-	cargo build --release --package fermion
-	scripts/bench.sh
+	scripts/bench.sh bench $(ARGUMENTS)
+
+# Bodies of a megabyte each way beside a native server, and a thousand readers that hardly read.
+bench-stream:
+	scripts/setup.sh bench
+	scripts/bench.sh bench_stream $(ARGUMENTS)
+
+# A quiet app beside a flooding, looping or hungry one; one app at 1, 2 and 3 times its capacity.
+bench-fair:
+	scripts/setup.sh bench
+	scripts/bench.sh bench_fair $(ARGUMENTS)
+
+# Thousands of apps of which hardly any is used.
+bench-idle:
+	scripts/setup.sh bench
+	scripts/bench.sh idle_apps $(ARGUMENTS)
+
+# Half an hour of good and hostile requests to 200 apps while they are deployed: nothing may leak. ARGUMENTS="--minutes 5"
+soak:
+	scripts/setup.sh bench
+	scripts/bench.sh soak $(ARGUMENTS)
 
 # The parsers of what strangers write, under libFuzzer: FUZZ_SECONDS=60 for each, TARGETS="manifest config" for some.
 fuzz:
