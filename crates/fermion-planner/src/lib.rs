@@ -1,6 +1,7 @@
 //! Pure decisions: what should be done, given what is wanted, what was observed and what time it is. No I/O, no clock,
 //! no randomness of its own. The only crate that knows statistics.
 
+pub mod alert;
 pub mod breaker;
 pub mod budget;
 pub mod erlang;

@@ -39,3 +39,14 @@ pub const FRAME_FUTURE_MAX: Duration = Duration::from_secs(60);
 pub const FRAMES_AHEAD_MAX: usize = 512;
 /// Lives of nodes whose frames are remembered at once.
 pub const SOURCES_MAX: usize = 10_000;
+
+/// Evaluations in a row with a clear short window after which an alert is over.
+pub const ALERT_CLEAR_COUNT: u32 = 2;
+/// Evaluations in a row without data after which that is an alert of its own.
+pub const ALERT_NO_DATA_COUNT: u32 = 3;
+/// How soon after its end a relapse still belongs to an incident.
+pub const ALERT_REOPEN: Duration = Duration::from_secs(600);
+/// How long beyond the bake of a step a canary's minor alerts may be held back.
+pub const ALERT_ROLLOUT_GRACE: Duration = Duration::from_secs(300);
+/// Conditions that are watched at once: 1,000 apps with a few objectives, regions and severities each.
+pub const ALERTS_MAX: usize = 50_000;
