@@ -116,6 +116,9 @@ impl App {
             }
         };
         telemetry.watch_instances(target.served(), read);
+        if let Some(upstreams) = &ready.upstreams {
+            telemetry.watch_upstreams(target.served(), upstreams.clone());
+        }
         self.measured.push_back(target.served().clone());
         while self.measured.len() > limits::RELEASES_MEASURED_MAX {
             if let Some(old) = self.measured.pop_front() {

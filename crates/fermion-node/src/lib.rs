@@ -8,6 +8,7 @@ mod limits;
 mod prepare;
 mod reconcile;
 mod target;
+mod upstreams;
 
 pub use error::Error;
 pub use prepare::Preparer;

@@ -10,12 +10,13 @@ use fermion_model::{Digest, Release};
 use fermion_package::load::{self, VerifiedPackage};
 use fermion_package::store::Store;
 use fermion_package::{Trust, When};
-use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Program};
-use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry};
+use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Network, Outbound, Program};
+use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry, UpstreamMetrics};
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::target::Target;
+use crate::upstreams::Counted;
 
 /// Everything that is needed to make a release ready.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Preparer {
     pub compiler: Compiler,
     /// Where guest output goes.
     pub logs: LogHub,
+    /// The way out for guests' calls.
+    pub network: Arc<Network>,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
 }
@@ -42,6 +45,8 @@ pub(crate) struct Ready {
     pub(crate) target: Arc<Target>,
     /// The trusted keys that had signed it when it was loaded.
     pub(crate) signers: Vec<Digest>,
+    /// What it calls, if it may call anybody.
+    pub(crate) upstreams: Option<Arc<UpstreamMetrics>>,
 }
 
 /// Times the steps of one preparation.
@@ -116,7 +121,9 @@ impl Preparer {
         } else {
             "compile"
         });
-        let (engines, grants) = (self.engines.clone(), grants(&package, release));
+        let mut grants = grants(&package, release);
+        let upstreams = self.counted(&mut grants);
+        let engines = self.engines.clone();
         let limits = package.limits.clone();
         let program =
             tokio::task::spawn_blocking(move || Program::load(&engines, &compiled, grants, limits)).await??;
@@ -131,7 +138,21 @@ impl Preparer {
         Ok(Ready {
             target: Arc::new(Target::new(served, program, self.logs.clone())),
             signers: package.verified.ids(),
+            upstreams,
         })
+    }
+
+    /// Gives the release its way out, and counters for what it calls there.
+    fn counted(&self, grants: &mut Grants) -> Option<Arc<UpstreamMetrics>> {
+        if grants.http.is_empty() {
+            return None;
+        }
+        let metrics = Arc::new(UpstreamMetrics::new(grants.http.iter().map(ToString::to_string)));
+        grants.outbound = Outbound {
+            network: Some(self.network.clone()),
+            observer: Some(Arc::new(Counted(metrics.clone()))),
+        };
+        Some(metrics)
     }
 
     /// The door before a release is routed. It was verified whole when it was loaded, which may be minutes ago: what

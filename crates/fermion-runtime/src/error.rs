@@ -55,6 +55,14 @@ pub enum Error {
         /// What is wrong with the file.
         why: String,
     },
+    /// The operator's certificates for upstreams cannot be used.
+    #[error("EGRESS_CA_INVALID: cannot trust the authorities in {}: {reason}; it must hold PEM certificates", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A preopened directory could not be opened.
     #[error("cannot grant the directory {}: {reason}", path.display())]
     Directory {
@@ -77,6 +85,7 @@ impl Error {
             Self::CompileLimit(_) => "COMPILE_LIMIT",
             Self::CompileFailed(_) => "COMPILE_FAILED",
             Self::SealInvalid { .. } => "SEAL_INVALID",
+            Self::Authorities { .. } => "EGRESS_CA_INVALID",
             Self::Directory { .. } => "DIRECTORY",
         }
     }

@@ -1,8 +1,10 @@
 //! What a component may see of the world: nothing, unless it is listed here.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::egress::Outbound;
 use crate::error::Error;
 
 /// The capabilities of one release. `Default` grants nothing.
@@ -14,6 +16,8 @@ pub struct Grants {
     pub config: BTreeMap<String, String>,
     /// Where outgoing HTTP requests may go.
     pub http: Vec<EgressRule>,
+    /// The way there, and who counts what goes it.
+    pub outbound: Outbound,
     /// Host directories and the names the guest sees them under, read-only unless `writable`.
     pub directories: Vec<Directory>,
 }
@@ -43,7 +47,7 @@ pub struct EgressRule {
 
 impl EgressRule {
     /// Parses `*`, `host`, `host:port`, `http://host:port`, `https://host`. A host without port means the default
-    /// port of the scheme. `*` allows every public and private address: for development.
+    /// port of the scheme. `*` allows every public and private address, and names that lead there: for development.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text == "*" {
@@ -95,9 +99,30 @@ impl EgressRule {
         self.host.as_deref().is_some_and(|h| h.eq_ignore_ascii_case(host))
     }
 
+    /// The address that the rule names, if it names one instead of a name.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        let host = self.host_text().trim_start_matches('[').trim_end_matches(']');
+        host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    }
+
+    /// The host as it was written; nothing for `*`.
+    pub(crate) fn host_text(&self) -> &str {
+        self.host.as_deref().unwrap_or_default()
+    }
+
     /// True for `*`.
     pub fn is_any(&self) -> bool {
         self.host.is_none()
+    }
+}
+
+impl std::fmt::Display for EgressRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(scheme) = &self.scheme {
+            write!(f, "{scheme}://")?;
+        }
+        f.write_str(self.host.as_deref().unwrap_or("*"))?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 

@@ -4,7 +4,6 @@
 mod classify;
 mod compile;
 mod config_store;
-mod connect;
 mod egress;
 mod engine;
 mod error;
@@ -22,6 +21,7 @@ mod seal;
 mod state;
 
 pub use compile::{CompileLimits, Compiled, Compiler, CompilerConfig, compile_child};
+pub use egress::{EgressEvent, EgressObserver, EgressOutcome, Network, NetworkConfig, Outbound};
 pub use engine::{Allocation, Engines, Generation};
 pub use error::Error;
 pub use grants::{Directory, EgressRule, Grants};

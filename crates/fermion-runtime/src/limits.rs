@@ -74,6 +74,54 @@ pub const EGRESS_FIRST_BYTE_MAX: Duration = Duration::from_secs(60);
 /// Waiting between two pieces of an upstream's body, unless the guest asks for less.
 pub const EGRESS_BETWEEN_BYTES_MAX: Duration = Duration::from_secs(60);
 
+/// Connections to one upstream that a serving thread makes at once for one release, as browsers do.
+pub const EGRESS_CONNECTIONS_FEW: usize = 6;
+/// How long a call waits for one of those to become free before it makes another: longer than a quick upstream takes,
+/// and not noticed beside a slow one.
+pub const EGRESS_GROW_AFTER: Duration = Duration::from_millis(10);
+/// Connections to one upstream of one release on one serving thread: as many as it runs requests by default, so that
+/// streams which stay open do not hold others back.
+pub const EGRESS_CONNECTIONS_MAX: usize = 128;
+/// Calls that wait for a connection to one upstream; more fail at once.
+pub const EGRESS_WAITING_MAX: usize = 256;
+/// Calls at once on one HTTP/2 connection: fewer than the hundred that servers commonly allow.
+pub const EGRESS_STREAMS_MAX: usize = 64;
+/// What an upstream may send on one HTTP/2 stream before the guest reads, in bytes.
+pub const EGRESS_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same for the whole connection: all streams together, so that one that is not read stops no other.
+pub const EGRESS_CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const _: () = assert!(
+    EGRESS_STREAM_WINDOW_BYTES as usize * EGRESS_STREAMS_MAX <= EGRESS_CONNECTION_WINDOW_BYTES as usize
+);
+/// How often an HTTP/2 connection is asked whether it lives, and how long it may take to say so.
+pub const EGRESS_PING_EVERY: Duration = Duration::from_secs(20);
+/// See [`EGRESS_PING_EVERY`].
+pub const EGRESS_PING_MAX: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept: shorter than the minute that most servers keep theirs.
+pub const EGRESS_IDLE_MAX: Duration = Duration::from_secs(30);
+/// How often idle connections are looked at, and how long those beyond the first few are kept.
+pub const EGRESS_SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How long a connection may take to be ready for the next call after an answer.
+pub const EGRESS_READY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Upstreams one release knows at once: more than a manifest names; only `*` can reach it.
+pub const EGRESS_UPSTREAMS_MAX: usize = 256;
+/// Addresses of one name that are looked at.
+pub const EGRESS_ADDRESSES_MAX: usize = 16;
+/// How long one address is tried alone before the next is tried beside it (RFC 8305 says 250 ms).
+pub const EGRESS_NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Waiting for one answer of a resolver.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Further attempts after one that failed.
+pub const DNS_RETRIES: usize = 1;
+/// Answers that one serving thread keeps; a few hundred bytes each.
+pub const DNS_CACHE_NAMES_MAX: u64 = 1_024;
+/// The longest an answer is kept, whatever it says: a move is noticed in minutes.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(300);
+/// The shortest that "there is no such name" is kept, so that a guest cannot pass a flood on to a resolver.
+pub const DNS_NEGATIVE_TTL_MIN: Duration = Duration::from_secs(1);
+/// The longest that "there is no such name" is kept.
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
+
 /// A component larger than this is refused before it is compiled, in bytes.
 pub const COMPONENT_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Wall time of one compilation.

@@ -8,6 +8,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::config_store;
+use crate::egress::p2_errors;
 use crate::engine::{Engines, Generation};
 use crate::error::Error;
 use crate::state::State;
@@ -85,6 +86,7 @@ fn linker(engines: &Engines, generation: Generation) -> wasmtime::Result<Linker<
     let mut linker = Linker::new(engines.engine(generation));
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    p2_errors::add_to_linker(&mut linker)?;
     if generation == Generation::P3 {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use fermion_model::{Fault, ReleaseNumber};
 use prometheus_client::collector::Collector;
@@ -13,6 +14,7 @@ use crate::metrics::{BuildInfo, Releases};
 use crate::process;
 use crate::reference::{self, Family};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES, ReleaseMetrics, Totals};
+use crate::upstreams::{UpstreamMetrics, UpstreamRow};
 
 /// Writes all metrics at a scrape.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ struct Row {
     release: String,
     totals: Totals,
     instances: Option<u64>,
+    upstreams: Option<Arc<UpstreamMetrics>>,
 }
 
 impl Row {
@@ -41,6 +44,7 @@ impl Row {
             release: ReleaseNumber(served.release).to_string(),
             totals: metrics.totals(),
             instances: metrics.instances(),
+            upstreams: metrics.upstreams(),
         }
     }
 
@@ -168,6 +172,56 @@ impl Exposition {
         Ok(())
     }
 
+    fn upstreams(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
+        let each = |mut put: Box<dyn FnMut(&Row, &UpstreamRow) -> fmt::Result + '_>| -> fmt::Result {
+            for row in rows {
+                for upstream in row.upstreams.iter().flat_map(|upstreams| upstreams.rows()) {
+                    put(row, upstream)?;
+                }
+            }
+            Ok(())
+        };
+        let mut family = begin(encoder, &reference::EGRESS_CALLS)?;
+        each(Box::new(|row, upstream| {
+            for (result, count) in upstream.calls().filter(|(_, count)| *count > 0) {
+                let labels = row.labels(&[("upstream", &upstream.name), ("result", result.as_str())]);
+                counter(&mut family, &labels, count)?;
+            }
+            Ok(())
+        }))?;
+        let mut family = begin(encoder, &reference::EGRESS_DURATION)?;
+        each(Box::new(|row, upstream| {
+            let snapshot = upstream.duration();
+            let labels = row.labels(&[("upstream", &upstream.name)]);
+            let mut metric = family.encode_family(&labels)?;
+            let (sum, count) = (snapshot.sum_seconds(), snapshot.count());
+            metric.encode_histogram::<NoLabelSet>(sum, count, &snapshot.buckets(), None)
+        }))?;
+        let mut family = begin(encoder, &reference::EGRESS_ATTEMPTS)?;
+        each(Box::new(|row, upstream| {
+            for (connection, count) in [("new", &upstream.new), ("reused", &upstream.reused)] {
+                let labels = row.labels(&[("upstream", &upstream.name), ("connection", connection)]);
+                counter(&mut family, &labels, count.load(Relaxed))?;
+            }
+            Ok(())
+        }))?;
+        let mut family = begin(encoder, &reference::EGRESS_RETRIES)?;
+        each(Box::new(|row, upstream| {
+            let labels = row.labels(&[("upstream", &upstream.name)]);
+            counter(&mut family, &labels, upstream.retries.load(Relaxed))
+        }))?;
+        let mut family = begin(encoder, &reference::EGRESS_BREAKER_OPENS)?;
+        each(Box::new(|row, upstream| {
+            let labels = row.labels(&[("upstream", &upstream.name)]);
+            counter(&mut family, &labels, upstream.opens.load(Relaxed))
+        }))?;
+        let mut family = begin(encoder, &reference::EGRESS_BREAKERS_OPEN)?;
+        each(Box::new(|row, upstream| {
+            let labels = row.labels(&[("upstream", &upstream.name)]);
+            family.encode_family(&labels)?.encode_gauge(&upstream.open())
+        }))
+    }
+
     fn doors(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = begin(encoder, &reference::REFUSALS)?;
         for ((door, code), count) in self.doors.refusals() {
@@ -224,6 +278,7 @@ impl Collector for Exposition {
         Self::durations(&mut encoder, &rows)?;
         Self::faults(&mut encoder, &rows)?;
         Self::per_release(&mut encoder, &rows)?;
+        Self::upstreams(&mut encoder, &rows)?;
         self.doors(&mut encoder)?;
         self.process(&mut encoder)
     }

@@ -17,6 +17,7 @@ mod process;
 pub mod reference;
 mod release_metrics;
 mod timestamp;
+mod upstreams;
 
 pub use access_log::AccessLog;
 pub use clock::Clock;
@@ -27,3 +28,4 @@ pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, LogHub, LogLine, Stream};
 pub use metrics::{BuildInfo, Telemetry};
 pub use timestamp::rfc3339;
+pub use upstreams::{CallResult, UpstreamMetrics};

@@ -15,6 +15,7 @@ use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::limits::RELEASES_MAX;
 use crate::release_metrics::{ReleaseMetrics, fault_index};
+use crate::upstreams::UpstreamMetrics;
 
 /// What is running, for `fermion_build_info`.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +131,14 @@ impl Telemetry {
         if let Some(metrics) = self.releases.add(served) {
             metrics.revive();
             metrics.watch_instances(Box::new(read));
+        }
+    }
+
+    /// Writes a release's calls to upstreams at each scrape, until the release is retired.
+    pub fn watch_upstreams(&self, served: &Arc<Served>, upstreams: Arc<UpstreamMetrics>) {
+        if let Some(metrics) = self.releases.add(served) {
+            metrics.revive();
+            metrics.watch_upstreams(upstreams);
         }
     }
 

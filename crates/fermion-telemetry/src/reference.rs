@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::doors::{Compilation, Door};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
+use crate::upstreams::CallResult;
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,55 @@ pub(crate) const INSTANCES: Family = Family {
     help: "Instances in use",
     watch: "It stays near `[limits] concurrency`: the next requests will queue",
 };
+pub(crate) const EGRESS_CALLS: Family = Family {
+    name: "fermion_egress_calls",
+    kind: Kind::Counter,
+    unit: "calls",
+    labels: &["namespace", "app", "release", "upstream", "result"],
+    help: "Calls of guests to upstreams, by the rule that grants them and by how they ended",
+    watch: "`breaker` grows: the upstream fails, and calls to it are refused. `denied` grows under `none`: a guest calls \
+            what it was not granted. `limit` grows: too many calls at once",
+};
+pub(crate) const EGRESS_DURATION: Family = Family {
+    name: "fermion_egress_duration_seconds",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: UPSTREAM,
+    help: "Time of a call until the head of its answer or its failure, with connecting and a second attempt",
+    watch: "It grows while the upstream says that it is quick: names or connections are slow",
+};
+pub(crate) const EGRESS_ATTEMPTS: Family = Family {
+    name: "fermion_egress_attempts",
+    kind: Kind::Counter,
+    unit: "attempts",
+    labels: &["namespace", "app", "release", "upstream", "connection"],
+    help: "Requests that were sent to upstreams, on a new connection or on one that was used before",
+    watch: "`new` grows as fast as `reused`: the upstream closes after each answer",
+};
+pub(crate) const EGRESS_RETRIES: Family = Family {
+    name: "fermion_egress_retries",
+    kind: Kind::Counter,
+    unit: "calls",
+    labels: UPSTREAM,
+    help: "Calls that were made a second time, within the release's retry budget",
+    watch: "It grows: the upstream refuses or drops connections",
+};
+pub(crate) const EGRESS_BREAKER_OPENS: Family = Family {
+    name: "fermion_egress_breaker_opens",
+    kind: Kind::Counter,
+    unit: "openings",
+    labels: UPSTREAM,
+    help: "How often a breaker opened that was closed",
+    watch: "It grows: the upstream failed seven times, or gave five answers of the 5xx class, in a row",
+};
+pub(crate) const EGRESS_BREAKERS_OPEN: Family = Family {
+    name: "fermion_egress_breakers_open",
+    kind: Kind::Gauge,
+    unit: "breakers",
+    labels: UPSTREAM,
+    help: "Breakers that are open at the moment, or wait for a probe",
+    watch: "It stays above 0: the upstream does not come back",
+};
 pub(crate) const UNROUTED_REQUESTS: Family = Family {
     name: "fermion_unrouted_requests",
     kind: Kind::Counter,
@@ -225,8 +275,11 @@ pub(crate) const QUARANTINED_FILES: Family = Family {
 /// The labels of families that have one series a release.
 const RELEASE: &[&str] = &["namespace", "app", "release"];
 
+/// The labels of families that have one series a rule.
+const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
+
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 18] = [
+pub const FAMILIES: [Family; 24] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -236,6 +289,12 @@ pub const FAMILIES: [Family; 18] = [
     RESPONSE_BYTES,
     GUEST_CPU,
     INSTANCES,
+    EGRESS_CALLS,
+    EGRESS_DURATION,
+    EGRESS_ATTEMPTS,
+    EGRESS_RETRIES,
+    EGRESS_BREAKER_OPENS,
+    EGRESS_BREAKERS_OPEN,
     REFUSALS,
     COMPILATIONS,
     TRUST_EPOCH,
@@ -281,12 +340,15 @@ pub fn page() -> String {
         ("phase", &PHASES),
         ("door", &Door::ALL.map(Door::as_str)),
         ("outcome", &Compilation::ALL.map(Compilation::as_str)),
+        ("result", &CallResult::ALL.map(CallResult::as_str)),
+        ("connection", &["new", "reused"]),
     ] {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
     }
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
+         | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\
          | `log` | the log's name |\n| `root` | `packages` |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
          `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
          histogram's `_bucket` also has `le`, its upper bound in seconds.\n",

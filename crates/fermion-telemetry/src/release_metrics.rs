@@ -11,6 +11,7 @@ use fermion_model::{Blame, Fault};
 
 use crate::histogram::{Histogram, Snapshot};
 use crate::limits::SHARDS_MAX;
+use crate::upstreams::UpstreamMetrics;
 
 /// Label values of `status_class`; the first is for requests that got no answer.
 pub(crate) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -43,6 +44,7 @@ pub(crate) struct ReleaseMetrics {
     pub(crate) served: Arc<Served>,
     shards: Box<[Shard]>,
     instances: Mutex<Option<Watch>>,
+    upstreams: Mutex<Option<Arc<UpstreamMetrics>>>,
     /// The release is gone; its series leave after they were scraped once more.
     is_retired: AtomicBool,
 }
@@ -105,6 +107,7 @@ impl ReleaseMetrics {
                 .map(|_| Shard::default())
                 .collect(),
             instances: Mutex::new(None),
+            upstreams: Mutex::new(None),
             is_retired: AtomicBool::new(false),
         }
     }
@@ -167,6 +170,18 @@ impl ReleaseMetrics {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
             .map(|read| read())
+    }
+
+    pub(crate) fn watch_upstreams(&self, upstreams: Arc<UpstreamMetrics>) {
+        *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = Some(upstreams);
+    }
+
+    /// None if it calls nobody.
+    pub(crate) fn upstreams(&self) -> Option<Arc<UpstreamMetrics>> {
+        self.upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn retire(&self) {

@@ -1,5 +1,6 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
+mod egress;
 mod judge;
 mod native;
 mod registries;
@@ -15,6 +16,7 @@ use fermion_model::release::ReleaseNumber;
 use fermion_model::remote::Registry;
 use fermion_model::units;
 
+pub(crate) use egress::EgressArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -120,6 +122,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST[::GUEST][:rw]", value_parser = directory)]
     pub(crate) dir: Vec<fermion_runtime::Directory>,
     #[command(flatten)]
+    pub(crate) egress: EgressArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Where the JSON access log goes: off, stdout, stderr or a file.
     #[arg(long, default_value = "off", value_name = "WHERE")]
@@ -197,6 +201,8 @@ pub(crate) struct UpArgs {
     /// How long requests in flight may take after the signal to stop.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::parse_duration)]
     pub(crate) drain: Duration,
+    #[command(flatten)]
+    pub(crate) egress: EgressArgs,
     #[command(flatten)]
     pub(crate) native: NativeArgs,
 }

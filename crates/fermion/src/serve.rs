@@ -9,7 +9,7 @@ use fermion_model::record::Served;
 use fermion_model::release::Route;
 use fermion_model::{Digest, units};
 use fermion_node::Target;
-use fermion_runtime::{Allocation, Compiler, CompilerConfig, Engines, Grants, Program};
+use fermion_runtime::{Allocation, Compiler, CompilerConfig, Engines, Grants, Outbound, Program};
 use fermion_telemetry::{Echo, LogHub};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +97,10 @@ async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: Vec<u8>) -
         env: arguments.env.clone(),
         config: arguments.config.iter().cloned().collect(),
         http: arguments.allow_http.clone(),
+        outbound: Outbound {
+            network: Some(arguments.egress.network()?),
+            observer: None,
+        },
         directories: arguments.dir.clone(),
     };
     let program =

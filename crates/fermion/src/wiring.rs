@@ -93,6 +93,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         engines,
         compiler,
         logs: logs.clone(),
+        network: arguments.egress.network()?,
         telemetry: sink.telemetry.clone(),
     };
     let routes: Routes = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));

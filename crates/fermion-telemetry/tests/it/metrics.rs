@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use fermion_model::Fault;
-use fermion_telemetry::{BuildInfo, Telemetry, limits};
+use fermion_telemetry::{BuildInfo, CallResult, Telemetry, UpstreamMetrics, limits};
 
 use crate::{record, served};
 
@@ -142,4 +143,43 @@ fn counts_from_many_threads_add_up() {
         &telemetry.render(),
         &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 8000"#],
     );
+}
+
+#[test]
+fn calls_to_upstreams_are_counted_by_rule() {
+    let telemetry = telemetry();
+    let app = served("tax", 7);
+    let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned(), "*".to_owned()]));
+    telemetry.watch_upstreams(&app, upstreams.clone());
+    let text = telemetry.render();
+    assert!(!text.contains("upstream=\"none\""), "{text}");
+    upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
+    upstreams.called(Some(1), CallResult::Breaker, Duration::ZERO);
+    upstreams.called(None, CallResult::Denied, Duration::ZERO);
+    upstreams.connected(Some(0), false);
+    upstreams.connected(Some(0), true);
+    upstreams.connected(Some(0), true);
+    upstreams.retried(Some(0));
+    upstreams.breaker(Some(1), true);
+    upstreams.breaker(Some(1), false);
+    upstreams.breaker(Some(1), true);
+    let text = telemetry.render();
+    let who = r#"namespace="shop",app="tax",release="r7",upstream"#;
+    has(
+        &text,
+        &[
+            &format!(r#"fermion_egress_calls_total{{{who}="api.test",result="answered"}} 1"#),
+            &format!(r#"fermion_egress_calls_total{{{who}="*",result="breaker"}} 1"#),
+            &format!(r#"fermion_egress_calls_total{{{who}="none",result="denied"}} 1"#),
+            &format!(r#"fermion_egress_attempts_total{{{who}="api.test",connection="new"}} 1"#),
+            &format!(r#"fermion_egress_attempts_total{{{who}="api.test",connection="reused"}} 2"#),
+            &format!(r#"fermion_egress_retries_total{{{who}="api.test"}} 1"#),
+            &format!(r#"fermion_egress_breaker_opens_total{{{who}="*"}} 2"#),
+            &format!(r#"fermion_egress_breakers_open{{{who}="*"}} 1"#),
+            &format!(r#"fermion_egress_duration_seconds_count{{{who}="api.test"}} 1"#),
+        ],
+    );
+    telemetry.retire(&app);
+    telemetry.render();
+    assert!(!telemetry.render().contains("api.test"));
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
-use fermion_telemetry::{BuildInfo, CacheReading, Compilation, Door, Telemetry};
+use fermion_telemetry::{BuildInfo, CacheReading, CallResult, Compilation, Door, Telemetry, UpstreamMetrics};
 
 use crate::{record, served};
 
@@ -30,6 +32,9 @@ fn scrape() -> String {
     (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
     telemetry.observe(&lost);
     telemetry.watch_instances(&app, || 1);
+    let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned()]));
+    upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
+    telemetry.watch_upstreams(&app, upstreams);
     telemetry.watch_dropped_lines("access", || 1);
     telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
     telemetry.doors().compiled(Compilation::Made);

@@ -2,8 +2,10 @@
 //! and a server that plays the outside world.
 
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod h2;
 pub(crate) mod process;
+pub(crate) mod secure;
 pub(crate) mod upstream;
 
 use std::time::Duration;

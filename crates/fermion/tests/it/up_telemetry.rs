@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::platform::{Site, Up};
+use crate::platform::{Package, Site, Up};
+use crate::support::upstream::Upstream;
 use crate::support::{Ask, PATIENCE};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -207,4 +208,45 @@ fn usage_of_a_request_that_fails_is_recorded() {
     for field in ["cpu_us", "instantiate_us"] {
         assert!(line[field].as_u64() > Some(0), "{field}: {line}");
     }
+}
+
+#[test]
+fn calls_to_upstreams_are_counted_by_the_rule_that_grants_them() {
+    let site = Site::new();
+    let upstream = Upstream::start();
+    let rule = format!("http://{}", upstream.address);
+    let more = format!("[capabilities]\nhttp = [\"{rule}\"]\n");
+    let project = site.project(Package {
+        more: &more,
+        ..Package::new("shop", "1.0.0", "p2-edge")
+    });
+    let up = Up::start(&site, &[&project]);
+    let get = |path: &str| up.get(&upstream.via("/shop/fetch", path));
+    for _ in 0..3 {
+        get("/status/200").expect(200, "200 status\n");
+    }
+    for _ in 0..5 {
+        get("/status/500").expect(200, "500 status\n");
+    }
+    get("/status/200").expect(502, "destination-unavailable\n");
+    up.get("/shop/fetch?url=http%3A%2F%2Fother.test%2F")
+        .expect(502, "http-request-denied\n");
+    let now = Metrics::when_counted(&up, 10.0);
+    let upstream = format!("upstream=\"{rule}\"");
+    let calls = |upstream: &str, result: &str, count| {
+        let result = format!("result=\"{result}\"");
+        now.expect(
+            "fermion_egress_calls_total",
+            &[r#"app="shop""#, upstream, &result],
+            count,
+        );
+    };
+    calls(&upstream, "answered", 3.0);
+    calls(&upstream, "server_error", 5.0);
+    calls(&upstream, "breaker", 1.0);
+    calls(r#"upstream="none""#, "denied", 1.0);
+    now.expect("fermion_egress_attempts_total", &[&upstream], 8.0);
+    now.expect("fermion_egress_breaker_opens_total", &[&upstream], 1.0);
+    now.expect("fermion_egress_breakers_open", &[&upstream], 1.0);
+    up.stop();
 }

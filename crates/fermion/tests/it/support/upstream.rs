@@ -3,14 +3,32 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::PATIENCE;
+
+/// An upstream that could write nothing for so long is being held back.
+const HELD_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// A listening upstream. Its threads end with the test process.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     gate: Arc<Gate>,
+    seen: Arc<Seen>,
+}
+
+/// What has come to it.
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    /// Bytes written to `/endless` when its reader stopped reading.
+    held_back: Mutex<Option<u64>>,
+    stopped: Condvar,
+    /// True while every connection is closed without a word.
+    is_down: AtomicBool,
 }
 
 /// Where requests to `/hold` wait.
@@ -40,15 +58,17 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let gate = Arc::new(Gate::default());
-        let shared = gate.clone();
+        let seen = Arc::new(Seen::default());
+        let shared = (gate.clone(), seen.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let gate = shared.clone();
+                let (gate, seen) = shared.clone();
+                seen.connections.fetch_add(1, SeqCst);
                 // A caller that leaves ends its thread.
-                std::thread::spawn(move || drop(serve(&stream, &gate)));
+                std::thread::spawn(move || drop(serve(&stream, &gate, &seen)));
             }
         });
-        Self { address, gate }
+        Self { address, gate, seen }
     }
 
     /// The option of `fermion serve` that grants it.
@@ -83,6 +103,33 @@ impl Upstream {
         self.gate.state.lock().unwrap().most_held
     }
 
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(SeqCst)
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> usize {
+        self.seen.requests.load(SeqCst)
+    }
+
+    /// From now on it closes what comes in without an answer, or answers again.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.seen.is_down.store(is_down, SeqCst);
+    }
+
+    /// Bytes that had been written to `/endless` when it could write no more.
+    #[track_caller]
+    pub(crate) fn held_back(&self) -> u64 {
+        let held_back = self.seen.held_back.lock().unwrap();
+        let (held_back, _) = self
+            .seen
+            .stopped
+            .wait_timeout_while(held_back, PATIENCE, |held_back| held_back.is_none())
+            .unwrap();
+        held_back.expect("it is held back some time")
+    }
+
     /// Lets everything go that waits or will come.
     pub(crate) fn release(&self) {
         self.gate.state.lock().unwrap().is_open = true;
@@ -101,14 +148,34 @@ impl Gate {
     }
 }
 
-fn serve(stream: &TcpStream, gate: &Gate) -> io::Result<()> {
+fn serve(stream: &TcpStream, gate: &Gate, seen: &Seen) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some(request) = receive(&mut reader)? {
+        seen.requests.fetch_add(1, SeqCst);
+        if seen.is_down.load(SeqCst) {
+            break;
+        }
+        if request.path == "/endless" {
+            return endless(stream, seen);
+        }
         if !answer(stream, &mut reader, &request, gate)? {
             break;
         }
     }
+    Ok(())
+}
+
+/// Writes until nobody reads any more.
+fn endless(mut stream: &TcpStream, seen: &Seen) -> io::Result<()> {
+    stream.set_write_timeout(Some(HELD_BACK_AFTER))?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let (piece, mut written) = (vec![b'z'; 64 * 1024], 0);
+    while let Ok(count) = stream.write(&piece) {
+        written += count as u64;
+    }
+    *seen.held_back.lock().unwrap() = Some(written);
+    seen.stopped.notify_all();
     Ok(())
 }
 
@@ -219,6 +286,16 @@ fn answer(
             return reader.read(&mut [0]).map(|_| false);
         }
         "junk" => stream.write_all(b"this is not HTTP\r\n\r\n")?,
+        "events" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            stream.write_all(b"b\r\ndata: one\n\n\r\n")?;
+            gate.pass();
+            stream.write_all(b"b\r\ndata: two\n\n\r\n0\r\n\r\n")?;
+        }
+        "once" => {
+            whole(stream, 200, b"once\n")?;
+            return Ok(false);
+        }
         "hold" => {
             gate.pass();
             whole(stream, 200, b"held\n")?;
