@@ -1,13 +1,15 @@
 //! Pure decisions: what should be done, given what is wanted, what was observed and what time it is. No I/O, no clock,
 //! no randomness of its own. The only crate that knows statistics.
 
+mod error;
+
+pub use error::Error;
+
 pub mod alert;
 pub mod breaker;
 pub mod budget;
 pub mod erlang;
-mod error;
+pub mod fair;
 pub mod judge;
 pub mod limits;
 pub mod slo;
-
-pub use error::Error;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::error::Error;
+use crate::heavy::{Crew, Heavy, HeavyStats};
 use crate::limits;
 use crate::link::Linkers;
 use crate::native::Shared;
@@ -41,6 +42,7 @@ pub struct Engines {
     native: Arc<Shared>,
     linkers: Linkers,
     ticker: Arc<Ticker>,
+    heavy: Heavy,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -96,6 +98,7 @@ impl Engines {
             native: Arc::default(),
             linkers: Linkers::default(),
             ticker,
+            heavy: Heavy::new(),
             thread: Some(thread),
         })
     }
@@ -126,6 +129,15 @@ impl Engines {
     /// shape code, CPU features.
     pub fn code_key(&self, generation: Generation) -> u64 {
         code_key(self.engine(generation), generation)
+    }
+
+    /// Guests that need more than a slice of CPU.
+    pub fn heavy(&self) -> HeavyStats {
+        self.heavy.stats()
+    }
+
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        self.heavy.crew()
     }
 
     /// Keeps the epochs moving while the guard lives.

@@ -22,6 +22,8 @@ pub struct GuestBody {
     body: Option<WasiBody>,
     run: Option<Run>,
     ended: Option<CancellationToken>,
+    /// The body is over, well or torn, and the guest, which runs on another thread, is still to say how it fares.
+    over: Option<Result<(), String>>,
     /// Held until the body is done and the guest is, whichever is later.
     permit: Option<Permit>,
 }
@@ -50,6 +52,7 @@ impl GuestBody {
             body: Some(body),
             run,
             ended,
+            over: None,
             permit: Some(permit),
         }
     }
@@ -95,6 +98,7 @@ impl GuestBody {
             body: None,
             run: None,
             ended: None,
+            over: None,
             permit: None,
         };
         if self.run.is_some() {
@@ -110,24 +114,12 @@ impl GuestBody {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         loop {
             let Some(body) = &mut self.body else {
-                return Poll::Ready(None);
+                return self.poll_end(cx);
             };
             let waiting = match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
-                Poll::Ready(Some(Err(error))) => {
-                    self.body = None;
-                    // A guest that crashed also tears its body; the crash is the better name.
-                    if let Some(Poll::Ready(Err(failure))) = self.run.as_mut().map(|run| run.poll(cx)) {
-                        self.run = None;
-                        return Poll::Ready(Some(Err(failure)));
-                    }
-                    self.run = None;
-                    return Poll::Ready(Some(Err(Failure::new(
-                        Fault::GuestResponseInvalid,
-                        error.to_string(),
-                    ))));
-                }
-                Poll::Ready(None) => return self.end(cx),
+                Poll::Ready(Some(Err(error))) => return self.end(Err(error.to_string()), cx),
+                Poll::Ready(None) => return self.end(Ok(()), cx),
                 Poll::Pending => Poll::Pending,
             };
             // A finished guest has let go of its end: what is missing is only this task's turn.
@@ -142,45 +134,72 @@ impl GuestBody {
                 // The guest may have written while it ran; its own wake-up tells of nothing newer.
                 Poll::Pending => match Pin::new(self.body.as_mut().expect("there above")).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
-                    Poll::Ready(None) => return self.end(cx),
-                    Poll::Ready(Some(Err(error))) => {
-                        self.body = None;
-                        self.run = None;
-                        return Poll::Ready(Some(Err(Failure::new(
-                            Fault::GuestResponseInvalid,
-                            error.to_string(),
-                        ))));
-                    }
+                    Poll::Ready(None) => return self.end(Ok(()), cx),
+                    Poll::Ready(Some(Err(error))) => return self.end(Err(error.to_string()), cx),
                     Poll::Pending => return waiting,
                 },
             }
         }
     }
 
-    /// The guest ended its body. It is asked once more how it fares: a crash after the last byte cannot be told from
-    /// one before it, and work after the answer goes on behind it.
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    /// The body is over, or torn.
+    fn end(
+        &mut self,
+        over: Result<(), String>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.body = None;
-        if let Some(ended) = &self.ended {
+        if over.is_ok()
+            && let Some(ended) = &self.ended
+        {
             ended.cancel();
         }
-        let Some(mut run) = self.run.take() else {
+        self.over = Some(over);
+        self.poll_end(cx)
+    }
+
+    /// Asks the guest once more how it fares: a crash after the last byte cannot be told from one before it, one that
+    /// tore the body is the better name, and work after the answer goes on behind it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(over) = self.over.take() else {
             return Poll::Ready(None);
         };
-        match run.poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(None),
-            Poll::Ready(Err(failure)) => Poll::Ready(Some(Err(failure))),
-            Poll::Pending => {
-                let permit = self.permit.clone();
-                spawn_behind(async move {
-                    let _permit = permit;
-                    if let Err(failure) = run.await {
-                        tracing::debug!(%failure, "guest failed after its answer");
-                    }
-                });
+        // Looked at before the guest is asked: a slice that ends in between has left its answer.
+        let is_in_a_slice = self.run.as_ref().is_some_and(Run::is_in_a_slice);
+        let fares = self.run.as_mut().map(|run| run.poll(cx));
+        match (fares, over) {
+            (Some(Poll::Ready(Err(failure))), _) => {
+                self.run = None;
+                Poll::Ready(Some(Err(failure)))
+            }
+            (Some(Poll::Pending), over) if is_in_a_slice => {
+                self.over = Some(over);
+                Poll::Pending
+            }
+            (_, Err(torn)) => {
+                self.run = None;
+                Poll::Ready(Some(Err(Failure::new(Fault::GuestResponseInvalid, torn))))
+            }
+            (Some(Poll::Pending), Ok(())) => {
+                self.go_on_behind();
+                Poll::Ready(None)
+            }
+            (None | Some(Poll::Ready(Ok(()))), Ok(())) => {
+                self.run = None;
                 Poll::Ready(None)
             }
         }
+    }
+
+    fn go_on_behind(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let permit = self.permit.clone();
+        spawn_behind(async move {
+            let _permit = permit;
+            if let Err(failure) = run.await {
+                tracing::debug!(%failure, "guest failed after its answer");
+            }
+        });
     }
 }
 
@@ -209,12 +228,14 @@ impl Body for GuestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && self.body.is_none()
+        self.ready.is_empty() && self.body.is_none() && self.over.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            None if self.ready.iter().all(Frame::is_data) => SizeHint::with_exact(self.ready_bytes),
+            None if self.over.is_none() && self.ready.iter().all(Frame::is_data) => {
+                SizeHint::with_exact(self.ready_bytes)
+            }
             _ => SizeHint::new(),
         }
     }

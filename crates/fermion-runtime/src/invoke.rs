@@ -18,6 +18,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::classify::classify;
 use crate::guest_body::GuestBody;
+use crate::heavy::{Guest, Work};
 use crate::link::Handler;
 use crate::meter::Meter;
 use crate::output::GuestOutput;
@@ -89,10 +90,9 @@ impl Program {
             meter,
         } = call;
         let store = self.store(&meter, output, traceparent);
-        let future = self.start(request, store, &meter, &slot, ended.clone());
+        let work = self.start(request, store, &meter, &slot, ended.clone());
         let mut run = Run {
-            future,
-            meter,
+            guest: Guest::new(work, meter, self.appetite.clone(), self.engines.crew().clone()),
             deadline: Deadline::new(self.limits.wall_time),
         };
         let (response, run) = poll_fn(|cx| {
@@ -126,13 +126,13 @@ impl Program {
         meter: &Arc<Meter>,
         slot: &Slot,
         ended: Option<CancellationToken>,
-    ) -> Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>> {
+    ) -> Work {
         let (meter, slot) = (meter.clone(), slot.clone());
-        let begun = Instant::now();
         match &self.handler {
             Handler::P2(pre) => {
                 let pre = pre.clone();
                 Box::pin(async move {
+                    let begun = Instant::now();
                     let proxy = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
                     let mut http = store.data_mut().http();
@@ -149,6 +149,7 @@ impl Program {
             Handler::P3(pre) => {
                 let (pre, ended) = (pre.clone(), ended.unwrap_or_default());
                 Box::pin(async move {
+                    let begun = Instant::now();
                     let service = pre.instantiate_async(&mut store).await?;
                     meter.instantiated(begun.elapsed());
                     let hooks = store.data_mut().http().hooks;
@@ -259,22 +260,25 @@ impl Deadline {
 
 /// A guest that has not finished. Dropping it ends the guest and gives its memory back.
 pub(crate) struct Run {
-    future: Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>>,
-    meter: Arc<Meter>,
+    guest: Guest,
     deadline: Deadline,
 }
 
 impl Run {
     /// Lets the guest run until it waits, ends or uses up what it may. Not to be polled after it is ready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.meter.enter();
-        let polled = self.future.as_mut().poll(cx);
-        self.meter.leave();
-        match polled {
+        match self.guest.poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(classify(&error, &self.meter))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(classify(&error, self.guest.meter()))),
             Poll::Pending => self.deadline.poll(cx).map(Err),
         }
+    }
+}
+
+impl Run {
+    /// True while a slice of the guest runs on another thread: how it ended may not be known yet.
+    pub(crate) fn is_in_a_slice(&self) -> bool {
+        self.guest.is_in_a_slice()
     }
 }
 

@@ -8,6 +8,13 @@ const MIB: usize = 1024 * KIB;
 /// How often the epoch moves: the longest a looping guest holds a serving thread before it must yield, and the unit in
 /// which CPU time is noticed. A millisecond keeps neighbours quick; the ticker sleeps while no guest runs.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
+/// CPU time after which a guest is heavy and leaves the serving thread: a slice.
+pub const HEAVY_CPU: Duration = EPOCH_TICK;
+/// How far the threads of heavy guests step back (nice value): next to a serving thread that is never idle they still get
+/// a quarter of a core, and one that wakes up goes before them.
+pub const HEAVY_NICENESS: i32 = 5;
+/// Guests after which a program that was heavy counts as half forgiven, about.
+pub const HEAVY_MEMORY: u32 = 8;
 /// Ticks without a running guest after which the ticker sleeps until one starts.
 pub const EPOCH_IDLE_TICKS: u32 = 1_000;
 

@@ -15,7 +15,7 @@ pub struct Meter {
     instantiate_nanos: AtomicU64,
 }
 
-fn thread_cpu_nanos() -> u64 {
+pub(crate) fn thread_cpu_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let nanos = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_nanos();
     u64::try_from(nanos).unwrap_or(u64::MAX)

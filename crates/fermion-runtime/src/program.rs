@@ -11,6 +11,7 @@ use crate::egress::{Egress, EgressClient};
 use crate::engine::Engines;
 use crate::error::Error;
 use crate::grants::Grants;
+use crate::heavy::Appetite;
 use crate::limits;
 use crate::link::{self, Handler};
 use crate::meter::Meter;
@@ -25,6 +26,7 @@ pub struct Program {
     _native: Arc<Native>,
     pub(crate) handler: Handler,
     pub(crate) limits: Limits,
+    pub(crate) appetite: Arc<Appetite>,
     grants: Arc<Grants>,
     egress: Arc<EgressClient>,
 }
@@ -65,6 +67,7 @@ impl Program {
             _native: native,
             handler,
             limits,
+            appetite: Arc::new(Appetite::new()),
             grants,
             egress,
         })
