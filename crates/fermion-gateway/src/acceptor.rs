@@ -1,6 +1,7 @@
 //! One serving thread: accepts connections, gives each a task that it owns, keeps their bounds in time and number, and
 //! drains them at the end. An error of accepting never ends the thread.
 
+use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{CloseOnDrop, ConnectionState, Order, Phase};
 use crate::exchange::Door;
 use crate::limits::{ACCEPT_RETRY_WAIT, EVICT_FRACTION, READ_BUFFER_BYTES};
+use crate::peers::Peers;
 use crate::server::Drained;
 use crate::sniff::{Protocol, Rewound, sniff};
 use crate::{Dispatch, Record, clock, h1, h2};
@@ -24,14 +27,16 @@ pub(crate) struct Acceptor<D, R> {
     door: Arc<Door<D, R>>,
     connections: Vec<Arc<ConnectionState>>,
     tasks: TaskTracker,
+    peers: Peers,
 }
 
 impl<D: Dispatch, R: Record> Acceptor<D, R> {
-    pub(crate) fn new(door: Arc<Door<D, R>>) -> Self {
+    pub(crate) fn new(door: Arc<Door<D, R>>, peers: Peers) -> Self {
         Self {
+            tasks: door.thread.tasks.clone(),
             door,
             connections: Vec::new(),
-            tasks: TaskTracker::new(),
+            peers,
         }
     }
 
@@ -46,13 +51,21 @@ impl<D: Dispatch, R: Record> Acceptor<D, R> {
         let mut sweep = tokio::time::interval(self.door.limits.sweep_every);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = std::pin::pin!(shutdown.cancelled());
+        let mut turns = JoinSet::new();
+        turns.spawn(Arc::clone(&self.door.thread.turns).deal());
+        turns.spawn(Arc::clone(&self.door.thread.turns).probe());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 _ = sweep.tick() => self.sweep(),
+                Some(stream) = self.peers.incoming.recv() => self.receive(stream),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream),
+                    Ok((stream, _)) => {
+                        if let Some(stream) = self.peers.offer(stream, &self.door.thread) {
+                            self.admit(stream);
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection, trying again");
                         tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
@@ -63,6 +76,10 @@ impl<D: Dispatch, R: Record> Acceptor<D, R> {
         // Callers that the kernel has already connected are served too.
         while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
             self.admit(stream);
+        }
+        self.peers.incoming.close();
+        while let Ok(stream) = self.peers.incoming.try_recv() {
+            self.receive(stream);
         }
         drop(listener);
         self.drain(&mut sweep, drain_max).await
@@ -86,10 +103,22 @@ impl<D: Dispatch, R: Record> Acceptor<D, R> {
             }
         }
         let aborted = self.door.thread.open.load(Relaxed);
+        if aborted == 0 && !self.tasks.is_empty() {
+            tracing::warn!("guests were still at work behind their answers when the time to drain was up");
+        }
         let count = |connections: usize| u64::try_from(connections).unwrap_or(u64::MAX);
         Drained {
             finished_connections: count(open.saturating_sub(aborted)),
             aborted_connections: count(aborted),
+        }
+    }
+
+    /// Takes a connection that another thread accepted.
+    fn receive(&mut self, stream: StdStream) {
+        self.door.thread.coming.fetch_sub(1, Relaxed);
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.admit(stream),
+            Err(error) => tracing::debug!(%error, "a connection ended before it began"),
         }
     }
 

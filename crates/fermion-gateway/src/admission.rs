@@ -8,6 +8,7 @@ use std::time::Duration;
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The permits of one app on this node. Clones share them.
 #[derive(Debug, Clone)]
@@ -28,6 +29,24 @@ struct Shared {
 #[derive(Debug)]
 pub struct Permit {
     _held: OwnedSemaphorePermit,
+    _counted: Option<TaskTrackerToken>,
+}
+
+impl Permit {
+    fn new(held: OwnedSemaphorePermit) -> Self {
+        Self {
+            _held: held,
+            _counted: None,
+        }
+    }
+
+    /// Lets whoever drains wait for this request too, also for what it does behind its answer.
+    pub(crate) fn counted(self, token: TaskTrackerToken) -> Self {
+        Self {
+            _counted: Some(token),
+            ..self
+        }
+    }
 }
 
 /// Takes a place in the queue and gives it back, whichever way the wait ends.
@@ -68,7 +87,7 @@ impl Admission {
     /// A permit if one is free now and nobody waits for it.
     pub fn try_acquire(&self) -> Option<Permit> {
         let held = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
-        Some(Permit { _held: held })
+        Some(Permit::new(held))
     }
 
     /// A permit now, or after a wait in the queue, first come first served.
@@ -88,7 +107,7 @@ impl Admission {
         };
         let turn = Arc::clone(&shared.permits).acquire_owned();
         match tokio::time::timeout(shared.queue_wait_max, turn).await {
-            Ok(Ok(held)) => Ok(Permit { _held: held }),
+            Ok(Ok(held)) => Ok(Permit::new(held)),
             Ok(Err(_closed)) => Err(Failure::new(Fault::Internal, "the semaphore was closed")),
             Err(_elapsed) => Err(Failure::new(
                 Fault::Overloaded,

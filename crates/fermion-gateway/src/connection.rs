@@ -8,6 +8,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
+use tokio_util::task::TaskTracker;
+
+use crate::turns::Turns;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +53,12 @@ pub(crate) struct ThreadState {
     pub(crate) tick: AtomicU32,
     pub(crate) draining: AtomicBool,
     pub(crate) open: AtomicUsize,
+    /// Connections that other threads have accepted for this one.
+    pub(crate) coming: AtomicUsize,
     pub(crate) fresh: AtomicUsize,
+    pub(crate) turns: Arc<Turns>,
+    /// The thread's tasks, and the requests that hold a permit: what a drain waits for.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl ThreadState {
@@ -60,7 +68,10 @@ impl ThreadState {
             tick: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
             fresh: AtomicUsize::new(0),
+            turns: Arc::default(),
+            tasks: TaskTracker::new(),
         }
     }
 

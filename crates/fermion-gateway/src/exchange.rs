@@ -1,12 +1,14 @@
 //! One request from its head to its answer's head, whichever protocol carried it: check, route, bound, admit,
 //! dispatch. `ARCHITECTURE.md` follows a request through [`Door::answer`].
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
+use fermion_model::record::Served;
 use http::header::{self, HeaderValue};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -100,6 +102,11 @@ impl<D: Dispatch, R: Record> Door<D, R> {
                 permit?
             }
         };
+        let permit = permit.counted(self.thread.tasks.token());
+        let mut turn = self.thread.turns.take(flow(target.served())).await?;
+        if turn.is_some() {
+            tally.queue = tally.elapsed();
+        }
         if let Some(in_flight) = &tally.in_flight {
             in_flight.limit(target.limits().wall_time + self.limits.write_stall_max);
         }
@@ -109,7 +116,14 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         tally.trace().inject(request.headers_mut());
         let is_head = request.method() == Method::HEAD;
         let trace = *tally.trace();
-        let dispatched = target.dispatch(request, permit, trace, &mut tally.usage).await;
+        let mut dispatch = pin!(target.dispatch(request, permit, trace, &mut tally.usage));
+        let dispatched = std::future::poll_fn(|cx| {
+            let polled = dispatch.as_mut().poll(cx);
+            // A turn lasts until the guest first waits: what it does later is short, or it is moved away.
+            turn = None;
+            polled
+        })
+        .await;
         // What was wrong with the request's body goes before whatever the guest made of it.
         if let Some(failure) = tally.upload.as_ref().and_then(|upload| upload.failure()) {
             return Err(Refusal::Failure(failure.clone()));
@@ -147,6 +161,11 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         tally.bytes_out = answer.body().len() as u64;
         answer
     }
+}
+
+/// A release, as turns are dealt: any number that stays with it, and is not 0.
+fn flow(served: &Arc<Served>) -> u64 {
+    u64::try_from(Arc::as_ptr(served).addr()).unwrap_or(u64::MAX)
 }
 
 /// The platform's answer.

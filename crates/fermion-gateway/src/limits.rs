@@ -73,6 +73,19 @@ pub const QUEUE_MAX_DEFAULT: u32 = 256;
 pub const QUEUE_WAIT_MAX_DEFAULT: Duration = Duration::from_secs(1);
 /// Silence of a request body while others wait for its permit: short enough that they get it within their own wait.
 pub const BODY_IDLE_CONTENDED_MAX: Duration = Duration::from_millis(400);
+/// How far a serving thread may be behind before guests run in turns: below it a 503 is quick anyway.
+pub const LAG_MAX: Duration = Duration::from_millis(5);
+/// How often it is measured: a wake-up of a few microseconds.
+pub const LAG_PROBE_EVERY: Duration = Duration::from_millis(50);
+/// Probes for which guests run in turns after a thread last went from one app to another: 10 s, so that an app that is
+/// asked now and then is not met by a flood unprepared.
+pub const MIXED_PROBES: u32 = 200;
+/// How long a request may wait for its turn, with its permit: as long as for the permit.
+pub const TURN_WAIT_MAX: Duration = QUEUE_WAIT_MAX_DEFAULT;
+/// Connections on their way from the thread that accepted them to one with fewer.
+pub const HAND_OVER_MAX: usize = 256;
+/// A connection goes to another thread if this one has at least so many more, or an eighth more.
+pub const HAND_OVER_FROM: usize = 2;
 /// What `retry-after` says with 503, seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 

@@ -17,7 +17,8 @@ use crate::acceptor::Acceptor;
 use crate::connection::ThreadState;
 use crate::exchange::Door;
 use crate::limits::{DRAIN_TIME_MAX, LISTEN_BACKLOG};
-use crate::{Dispatch, Error, Record, RouteTable, ServerLimits};
+use crate::peers::Peers;
+use crate::{Dispatch, Error, Record, RouteTable, ServerLimits, ThreadReading};
 
 /// Where and how to serve.
 #[derive(Debug, Clone)]
@@ -55,6 +56,7 @@ pub struct Bound {
     listeners: Vec<StdListener>,
     address: SocketAddr,
     config: ServerConfig,
+    threads: Vec<Arc<ThreadState>>,
 }
 
 /// How a shutdown went.
@@ -89,7 +91,10 @@ impl Server {
         while listeners.len() < threads {
             listeners.push(listen(address, shares_port).map_err(refuse)?);
         }
+        let threads = listeners.iter();
+        let threads = threads.map(|_| Arc::new(ThreadState::new(config.limits.sweep_every)));
         Ok(Bound {
+            threads: threads.collect(),
             listeners,
             address,
             config,
@@ -115,6 +120,12 @@ impl Bound {
         self.address
     }
 
+    /// Reads how each serving thread fares, in the order of their numbers.
+    pub fn readings(&self) -> impl Fn() -> Vec<ThreadReading> + Send + Sync + 'static {
+        let threads = self.threads.clone();
+        move || threads.iter().map(|thread| thread.turns.reading()).collect()
+    }
+
     /// Serves until `shutdown`, then drains: accepts no more, finishes what is in flight, closes what is idle, and cuts
     /// off what is left after `drain_max`.
     ///
@@ -130,12 +141,14 @@ impl Bound {
         let mut result = Ok(Drained::default());
         let stop = shutdown.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
-        for (index, listener) in self.listeners.into_iter().enumerate() {
+        let peers = Peers::of(&self.threads);
+        let seats = self.listeners.into_iter().zip(self.threads).zip(peers);
+        for (index, ((listener, thread), peers)) in seats.enumerate() {
             let door = Door {
                 routes: Arc::clone(&routes),
                 recorder: Arc::new(Arc::clone(&recorder)),
                 limits: self.config.limits.clone(),
-                thread: Arc::new(ThreadState::new(self.config.limits.sweep_every)),
+                thread,
             };
             let (done, waits) = oneshot::channel();
             let (stop_thread, drain_max) = (stop.clone(), self.config.drain_max);
@@ -144,7 +157,7 @@ impl Bound {
                 .spawn(move || {
                     // Threads live and end together.
                     let _stop_the_others = stop_thread.clone().drop_guard();
-                    drop(done.send(serve_thread(listener, door, stop_thread, drain_max)));
+                    drop(done.send(serve_thread(listener, door, peers, stop_thread, drain_max)));
                 });
             match started {
                 Ok(handle) => running.push((index, handle, waits)),
@@ -179,6 +192,7 @@ impl Bound {
 fn serve_thread<D: Dispatch, R: Record>(
     listener: StdListener,
     door: Door<D, R>,
+    peers: Peers,
     shutdown: CancellationToken,
     drain_max: Duration,
 ) -> io::Result<Drained> {
@@ -187,7 +201,7 @@ fn serve_thread<D: Dispatch, R: Record>(
         .build()?;
     let drained = runtime.block_on(async move {
         let listener = TcpListener::from_std(listener)?;
-        Ok(Acceptor::new(Arc::new(door))
+        Ok(Acceptor::new(Arc::new(door), peers)
             .run(listener, shutdown, drain_max)
             .await)
     });
