@@ -32,6 +32,17 @@ pub const CPU_TIME_MAX: Duration = WALL_TIME_MAX;
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024 * MIB;
 /// The most requests one instance may serve before it is made anew: leaks in a guest stay bounded.
 pub const REUSE_REQUESTS_MAX: u32 = 1_000_000;
+/// Requests that one reused instance of WASI 0.3 serves at once unless the package says otherwise: enough to overlap the
+/// waiting of a handler that calls others, few enough that a trap takes few with it.
+pub const REUSE_CONCURRENCY_DEFAULT: u32 = 16;
+/// The most that may be asked for: all of them end when one of them traps.
+pub const REUSE_CONCURRENCY_MAX: u32 = 128;
+/// How long a kept instance waits for its next request by default: it holds memory while it waits.
+pub const IDLE_DEFAULT: Duration = Duration::from_secs(30);
+/// The longest a package may have an unused instance kept.
+pub const IDLE_MAX: Duration = Duration::from_secs(3600);
+/// The longest path of a warm-up request, in bytes.
+pub const WARMUP_BYTES_MAX: usize = 1024;
 /// Instances that may wait ready unless the package says otherwise: they cost memory while they idle.
 pub const WARM_MAX_DEFAULT: u32 = 16;
 /// Entries in one list of a package's capabilities: a list that a reviewer can still read.
@@ -48,6 +59,7 @@ pub const ROUTES_MAX: usize = 64;
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 
 const _: () = assert!(WARM_MAX_DEFAULT <= CONCURRENCY_MAX);
+const _: () = assert!(REUSE_CONCURRENCY_DEFAULT <= REUSE_CONCURRENCY_MAX);
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
 const _: () = assert!(MEMORY_BYTES_DEFAULT <= MEMORY_BYTES_MAX);
 const _: () = assert!(CONCURRENCY_DEFAULT <= CONCURRENCY_MAX);

@@ -6,13 +6,14 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use parse::is_key;
+pub use parse::{is_key, read_warmup};
 pub use schema::{SCHEMA_ID, schema};
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
-use crate::limits::{Limits, WARM_MAX_DEFAULT};
+use crate::limits::{IDLE_DEFAULT, Limits, REUSE_CONCURRENCY_DEFAULT, WARM_MAX_DEFAULT};
 use crate::origin::Origin;
 use crate::{PackageName, PackageReference};
 
@@ -62,18 +63,27 @@ pub struct Build {
 pub struct Instances {
     /// Requests that one instance may serve; 1 is a fresh instance per request.
     pub reuse_requests: u32,
+    /// Of these, how many at once: WASI 0.3 only, where requests can overlap in one instance.
+    pub reuse_concurrency: u32,
+    /// How long an instance that is kept waits for its next request.
+    pub idle: Duration,
     /// Instances kept ready.
     pub warm_min: u32,
     /// The most that wait ready.
     pub warm_max: u32,
+    /// What a new instance is asked with GET, by nobody's request, before it waits for one.
+    pub warmup: Option<String>,
 }
 
 impl Default for Instances {
     fn default() -> Self {
         Self {
             reuse_requests: 1,
+            reuse_concurrency: REUSE_CONCURRENCY_DEFAULT,
+            idle: IDLE_DEFAULT,
             warm_min: 0,
             warm_max: WARM_MAX_DEFAULT,
+            warmup: None,
         }
     }
 }
@@ -153,18 +163,6 @@ impl Manifest {
             note(
                 "capabilities.keyvalue",
                 "this version links no key-value store: a component that imports one is refused",
-            );
-        }
-        if self.instances.reuse_requests > 1 {
-            note(
-                "instances.reuse",
-                "this version makes a fresh instance for every request",
-            );
-        }
-        if self.instances.warm_min > 0 {
-            note(
-                "instances.warm",
-                "this version keeps no instance waiting: each is made when its request comes",
             );
         }
         notes

@@ -7,7 +7,7 @@ use fermion_gateway::Dispatch;
 use fermion_model::Release;
 use fermion_model::assignment::{AppStatus, AssignedApp, Problem, Step};
 use fermion_model::record::Served;
-use fermion_telemetry::Telemetry;
+use fermion_telemetry::{InstanceReading, Telemetry};
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
@@ -110,9 +110,11 @@ impl App {
         let read = {
             let target = Arc::downgrade(target);
             move || {
-                target
-                    .upgrade()
-                    .map_or(0, |target| u64::from(target.permits().in_use()))
+                let reading = target.upgrade().map(|target| InstanceReading {
+                    in_use: u64::from(target.permits().in_use()),
+                    kept: target.kept(),
+                });
+                reading.unwrap_or_default()
             }
         };
         telemetry.watch_instances(target.served(), read);

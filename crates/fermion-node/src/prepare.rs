@@ -124,9 +124,9 @@ impl Preparer {
         let mut grants = grants(&package, release);
         let upstreams = self.counted(&mut grants);
         let engines = self.engines.clone();
-        let limits = package.limits.clone();
-        let program =
-            tokio::task::spawn_blocking(move || Program::load(&engines, &compiled, grants, limits)).await??;
+        let (limits, instances) = (package.limits.clone(), package.instances.clone());
+        let load = move || Program::load(&engines, &compiled, grants, limits, instances);
+        let program = tokio::task::spawn_blocking(load).await??;
         steps.end("link");
         program.warm().await.map_err(Error::Warm)?;
         steps.end("warm");

@@ -76,6 +76,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Instances that outlive a request or wait for their first, for gauges.
+    pub fn kept(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.program.kept())
+    }
+}
+
 impl Dispatch for Target {
     type Body = GuestBody;
 
@@ -115,7 +122,7 @@ impl Dispatch for Target {
             let meter = Arc::clone(&meter);
             move || Usage {
                 instantiate: meter.instantiate(),
-                // Every instance is made for the request that waits for it.
+                // An instance that waited for the request took no time to make.
                 cold: meter.instantiate() > Duration::ZERO,
                 cpu: meter.cpu(),
             }

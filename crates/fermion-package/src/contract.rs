@@ -73,9 +73,18 @@ struct ContractLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ContractInstances {
+    /// Absent where an instance serves one request, and where the package is older than this: nobody had said then
+    /// that requests may overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reuse_concurrency: Option<u32>,
+    /// Absent where it is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reuse_idle_micros: Option<u64>,
     reuse_requests: u32,
     warm_max: u32,
     warm_min: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warmup: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -220,11 +229,7 @@ impl Contract {
                 response_body_bytes: limits.response_body_bytes,
                 wall_time_micros: micros(limits.wall_time),
             },
-            instances: ContractInstances {
-                reuse_requests: manifest.instances.reuse_requests,
-                warm_max: manifest.instances.warm_max,
-                warm_min: manifest.instances.warm_min,
-            },
+            instances: ContractInstances::new(&manifest.instances),
             capabilities,
             telemetry: ContractTelemetry {
                 owner: manifest.telemetry.owner.clone(),
@@ -317,15 +322,40 @@ impl ContractLimits {
 }
 
 impl ContractInstances {
+    /// What differs from what every package before had is written, so that the digest of such a package stays.
+    fn new(instances: &Instances) -> Self {
+        let is_reused = instances.reuse_requests > 1;
+        let idle = micros(instances.idle);
+        Self {
+            reuse_concurrency: is_reused.then_some(instances.reuse_concurrency),
+            reuse_idle_micros: (idle != micros(limits::IDLE_DEFAULT)).then_some(idle),
+            reuse_requests: instances.reuse_requests,
+            warm_max: instances.warm_max,
+            warm_min: instances.warm_min,
+            warmup: instances.warmup.clone(),
+        }
+    }
+
     fn read(&self) -> Result<Instances> {
-        let reuse = (1..=limits::REUSE_REQUESTS_MAX).contains(&self.reuse_requests);
-        if !reuse || self.warm_min > self.warm_max || self.warm_max > limits::CONCURRENCY_MAX {
+        let is_reuse = (1..=limits::REUSE_REQUESTS_MAX).contains(&self.reuse_requests);
+        let concurrency = self.reuse_concurrency.unwrap_or(1);
+        let is_concurrency = (1..=limits::REUSE_CONCURRENCY_MAX).contains(&concurrency);
+        let idle = self.reuse_idle_micros.unwrap_or(micros(limits::IDLE_DEFAULT));
+        let is_idle = (1_000..=micros(limits::IDLE_MAX)).contains(&idle);
+        let is_warm = self.warm_min <= self.warm_max && self.warm_max <= limits::CONCURRENCY_MAX;
+        if !(is_reuse && is_concurrency && is_idle && is_warm) {
             return Err(refuse(format!("instances are out of bounds: {self:?}")));
+        }
+        if let Some(warmup) = &self.warmup {
+            fermion_model::manifest::read_warmup(warmup).map_err(|why| refuse(format!("warmup: {why}")))?;
         }
         Ok(Instances {
             reuse_requests: self.reuse_requests,
+            reuse_concurrency: concurrency,
+            idle: Duration::from_micros(idle),
             warm_min: self.warm_min,
             warm_max: self.warm_max,
+            warmup: self.warmup.clone(),
         })
     }
 }

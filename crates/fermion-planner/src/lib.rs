@@ -13,3 +13,4 @@ pub mod fair;
 pub mod judge;
 pub mod limits;
 pub mod slo;
+pub mod warm;

@@ -10,6 +10,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::error::Error;
 use crate::heavy::{Crew, Heavy, HeavyStats};
+use crate::instances::Keeper;
 use crate::limits;
 use crate::link::Linkers;
 use crate::native::Shared;
@@ -41,6 +42,7 @@ pub struct Engines {
     allocation: Allocation,
     native: Arc<Shared>,
     linkers: Linkers,
+    keeper: Keeper,
     ticker: Arc<Ticker>,
     heavy: Heavy,
     thread: Option<JoinHandle<()>>,
@@ -97,6 +99,7 @@ impl Engines {
             allocation,
             native: Arc::default(),
             linkers: Linkers::default(),
+            keeper: Keeper::default(),
             ticker,
             heavy: Heavy::new(),
             thread: Some(thread),
@@ -123,6 +126,11 @@ impl Engines {
     /// What components are linked against, made once an engine.
     pub(crate) fn linkers(&self) -> &Linkers {
         &self.linkers
+    }
+
+    /// Looks after instances that outlive a request.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// A number that changes whenever native code compiled earlier must not be loaded: engine version, settings that

@@ -1,8 +1,9 @@
-//! One request through one fresh instance. The guest is driven on the caller's own task: no task, thread or timer is
+//! One request through one instance. The guest is driven on the caller's own task: no task, thread or timer is
 //! made for a guest that answers at once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,16 +14,19 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::classify::classify;
-use crate::guest_body::GuestBody;
-use crate::heavy::{Guest, Work};
+use crate::guest_body::{GuestBody, Permit};
+use crate::heavy::Guest;
+use crate::instances::{Bound, Instance, Turn};
 use crate::link::Handler;
 use crate::meter::Meter;
 use crate::output::GuestOutput;
-use crate::program::Program;
+use crate::program::{Core, Program};
 use crate::response::validate;
 use crate::state::State;
 
@@ -38,29 +42,23 @@ pub struct Call<P> {
     pub meter: Arc<Meter>,
 }
 
-type Slot = Arc<Mutex<Option<Result<http::Response<WasiBody>, String>>>>;
+/// Where a guest's answer is put.
+#[derive(Default)]
+struct Slot {
+    answer: Mutex<Option<Result<http::Response<WasiBody>, String>>>,
+    is_answered: AtomicBool,
+}
+
+impl Slot {
+    fn put(&self, answer: Result<http::Response<WasiBody>, String>) {
+        *self.answer.lock().expect("no panic while it is held") = Some(answer);
+        self.is_answered.store(true, Relaxed);
+    }
+}
 
 impl Program {
-    /// Makes an instance and drops it: the first real request finds the memory image mapped and the code paged in.
-    pub async fn warm(&self) -> Result<(), Failure> {
-        let meter = Arc::new(Meter::default());
-        let mut store = self.store(&meter, Arc::new(()), None);
-        let instantiate = async {
-            match &self.handler {
-                Handler::P2(pre) => pre.instantiate_async(&mut store).await.map(drop),
-                Handler::P3(pre) => pre.instantiate_async(&mut store).await.map(drop),
-            }
-        };
-        match tokio::time::timeout(self.limits.wall_time, instantiate).await {
-            Ok(instantiated) => instantiated.map_err(|error| classify(&error, &meter)),
-            Err(_) => Err(Failure::new(
-                Fault::GuestTimeout,
-                "instantiating took longer than the wall time",
-            )),
-        }
-    }
-
-    /// Runs one request in a fresh instance and gives the answer as soon as its head is known. The body drives the guest.
+    /// Runs one request in an instance of its own and gives the answer as soon as its head is known. The body drives
+    /// the guest.
     pub async fn handle<B, P>(
         &self,
         request: http::Request<B>,
@@ -70,34 +68,71 @@ impl Program {
         B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
         P: Send + Sync + 'static,
     {
-        let slot = Slot::default();
+        let taken = self.core.take();
+        let has_body = !request.body().is_end_stream();
+        let turn = Turn {
+            meter: call.meter,
+            output: call.output,
+            traceparent: call.traceparent,
+            is_warmup: false,
+            has_body,
+        };
+        let request = request.map(|body| {
+            if has_body {
+                body.map_err(request_body_error).boxed_unsync()
+            } else {
+                empty()
+            }
+        });
+        self.core
+            .answer(taken, request, turn, Arc::new(call.permit))
+            .await
+    }
+}
+
+impl Core {
+    /// Has an instance answer the package's own request, and keeps it.
+    pub(crate) async fn warm_up(self: &Arc<Self>, instance: Instance) -> Result<(), Failure> {
+        let path = self.pool.policy().warmup.as_deref().unwrap_or("/");
+        let failed = |why: String| Failure::new(Fault::GuestError, format!("the warm-up {path} {why}"));
+        let request = http::Request::get(path)
+            .header(http::header::HOST, "localhost")
+            .body(empty())
+            .map_err(|error| failed(format!("cannot be asked: {error}")))?;
+        let response = self
+            .answer(Some(instance), request, Turn::warmup(), Arc::new(()))
+            .await?;
+        if response.status().is_server_error() {
+            return Err(failed(format!("was answered with {}", response.status())));
+        }
+        let mut body = Box::pin(response.into_body());
+        while let Some(frame) = body.frame().await {
+            drop(frame?);
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        taken: Option<Instance>,
+        request: http::Request<WasiBody>,
+        turn: Turn,
+        permit: Permit,
+    ) -> Result<http::Response<GuestBody>, Failure> {
+        let slot = Arc::new(Slot::default());
         // Only a guest of WASI 0.3 goes on by itself after its answer, and must be told that the answer is out.
         let ended = matches!(self.handler, Handler::P3(_)).then(CancellationToken::new);
         let head_only = request.method() == http::Method::HEAD;
-        let request = request.map(|body| {
-            if body.is_end_stream() {
-                http_body_util::Empty::new()
-                    .map_err(|never| match never {})
-                    .boxed_unsync()
-            } else {
-                body.map_err(request_body_error).boxed_unsync()
-            }
-        });
-        let Call {
-            permit,
-            output,
-            traceparent,
-            meter,
-        } = call;
-        let store = self.store(&meter, output, traceparent);
-        let work = self.start(request, store, &meter, &slot, ended.clone());
+        let meter = turn.meter.clone();
+        let serve = serve(self.clone(), taken, request, turn, slot.clone(), ended.clone());
+        let (appetite, crew) = (self.appetite.clone(), self.engines.crew().clone());
         let mut run = Run {
-            guest: Guest::new(work, meter, self.appetite.clone(), self.engines.crew().clone()),
+            guest: Guest::new(Box::pin(serve), meter, appetite, crew),
             deadline: Deadline::new(self.limits.wall_time),
         };
         let (response, run) = poll_fn(|cx| {
             let polled = run.poll(cx);
-            let answer = slot.lock().expect("no panic while it is held").take();
+            let answer = slot.answer.lock().expect("no panic while it is held").take();
             match (answer, polled) {
                 (Some(Ok(response)), Poll::Ready(Ok(()))) => Poll::Ready(Ok((response, false))),
                 (Some(Ok(response)), Poll::Pending) => Poll::Ready(Ok((response, true))),
@@ -111,77 +146,93 @@ impl Program {
         .map(|(response, running)| (response, running.then_some(run)))?;
         let (parts, body) = response.into_parts();
         validate(&parts)?;
-        let mut body = GuestBody::new(body, run, ended, Arc::new(permit));
+        let mut body = GuestBody::new(body, run, ended, permit);
         poll_fn(|cx| Poll::Ready(body.prefetch(cx))).await?;
         if head_only {
             body = body.finish_unheard();
         }
         Ok(http::Response::from_parts(parts, body))
     }
+}
 
-    fn start(
-        &self,
-        request: http::Request<WasiBody>,
-        mut store: Store<State>,
-        meter: &Arc<Meter>,
-        slot: &Slot,
-        ended: Option<CancellationToken>,
-    ) -> Work {
-        let (meter, slot) = (meter.clone(), slot.clone());
-        match &self.handler {
-            Handler::P2(pre) => {
-                let pre = pre.clone();
-                Box::pin(async move {
-                    let begun = Instant::now();
-                    let proxy = pre.instantiate_async(&mut store).await?;
-                    meter.instantiated(begun.elapsed());
-                    let mut http = store.data_mut().http();
-                    let request = http.new_incoming_request(Scheme::Http, with_some_authority(request))?;
-                    let out = http.new_response_outparam_from_callback(move |answer| {
-                        put(&slot, answer.map_err(|code| format!("{code:?}")));
-                    })?;
-                    proxy
-                        .wasi_http_incoming_handler()
-                        .call_handle(&mut store, request, out)
-                        .await
-                })
-            }
-            Handler::P3(pre) => {
-                let (pre, ended) = (pre.clone(), ended.unwrap_or_default());
-                Box::pin(async move {
-                    let begun = Instant::now();
-                    let service = pre.instantiate_async(&mut store).await?;
-                    meter.instantiated(begun.elapsed());
-                    let hooks = store.data_mut().http().hooks;
-                    let (request, _io) =
-                        wasmtime_wasi_http::p3::Request::from_http(hooks, with_authority(request));
-                    store
-                        .run_concurrent(async move |accessor| {
-                            match service.handle(accessor, request).await? {
-                                Ok(response) => {
-                                    let ended = ended.clone();
-                                    let sent = async move {
-                                        ended.cancelled().await;
-                                        Ok(())
-                                    };
-                                    let response =
-                                        accessor.with(|mut store| response.into_http(&mut store, sent))?;
-                                    put(&slot, Ok(response));
-                                }
-                                Err(code) => {
-                                    put(&slot, Err(format!("{code:?}")));
-                                    return Ok(());
-                                }
-                            }
-                            ended.cancelled().await;
-                            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                            Ok(())
-                        })
-                        .await?
-                })
-            }
+/// One request from taking or making its instance to keeping or dropping it. A guest that fails, and one whose caller
+/// leaves, takes its instance along.
+async fn serve(
+    core: Arc<Core>,
+    taken: Option<Instance>,
+    request: http::Request<WasiBody>,
+    turn: Turn,
+    slot: Arc<Slot>,
+    ended: Option<CancellationToken>,
+) -> wasmtime::Result<()> {
+    let mut instance = core.instance(taken, &turn).await?;
+    let Instance { store, bound, .. } = &mut instance;
+    match bound {
+        Bound::P2(proxy) => serve_p2(store, proxy, request, slot.clone()).await?,
+        Bound::P3(service) => {
+            serve_p3(store, service, request, slot.clone(), ended.unwrap_or_default()).await?;
         }
     }
+    if slot.is_answered.load(Relaxed) {
+        core.settle(instance, &turn);
+    }
+    Ok(())
+}
+
+async fn serve_p2(
+    store: &mut Store<State>,
+    proxy: &Proxy,
+    request: http::Request<WasiBody>,
+    slot: Arc<Slot>,
+) -> wasmtime::Result<()> {
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, with_some_authority(request))?;
+    let out = http.new_response_outparam_from_callback(move |answer| {
+        slot.put(answer.map_err(|code| format!("{code:?}")));
+    })?;
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(store, request, out)
+        .await
+}
+
+async fn serve_p3(
+    store: &mut Store<State>,
+    service: &Service,
+    request: http::Request<WasiBody>,
+    slot: Arc<Slot>,
+    ended: CancellationToken,
+) -> wasmtime::Result<()> {
+    let hooks = store.data_mut().http().hooks;
+    let (request, _io) = wasmtime_wasi_http::p3::Request::from_http(hooks, with_authority(request));
+    store
+        .run_concurrent(async move |accessor| {
+            match service.handle(accessor, request).await? {
+                Ok(response) => {
+                    let ended = ended.clone();
+                    let sent = async move {
+                        ended.cancelled().await;
+                        Ok(())
+                    };
+                    let response = accessor.with(|mut store| response.into_http(&mut store, sent))?;
+                    slot.put(Ok(response));
+                }
+                Err(code) => {
+                    slot.put(Err(format!("{code:?}")));
+                    ended.cancel();
+                }
+            }
+            ended.cancelled().await;
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await?
+}
+
+fn empty() -> WasiBody {
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// What a guest that reads a failing request body is told.
@@ -191,10 +242,6 @@ fn request_body_error(failure: Failure) -> wasmtime_wasi_http::Error {
         Fault::RequestTimeout => wasmtime_wasi_http::Error::ConnectionReadTimeout,
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
     }
-}
-
-fn put(slot: &Slot, answer: Result<http::Response<WasiBody>, String>) {
-    *slot.lock().expect("no panic while it is held") = Some(answer);
 }
 
 /// WASI 0.2 reads the authority off the `Host` field, so only a request without one is completed.

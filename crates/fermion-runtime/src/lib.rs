@@ -10,6 +10,7 @@ mod error;
 mod grants;
 mod guest_body;
 mod heavy;
+mod instances;
 mod invoke;
 pub mod limits;
 mod link;

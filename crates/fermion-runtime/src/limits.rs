@@ -44,6 +44,30 @@ pub const STACK_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
 /// Address space that the pool reserves for one linear memory, in bytes: all of wasm32, so that no access is checked.
 pub const MEMORY_RESERVATION_BYTES: usize = 4096 * MIB;
 
+/// Instances kept beyond a request in one process, waiting or at work: less than half of one engine's, so that fresh
+/// ones always find room.
+pub const KEPT_INSTANCES_MAX: u64 = POOL_INSTANCES as u64 * 2 / 5;
+/// Linear memory that they may have, in bytes.
+pub const KEPT_BYTES_MAX: u64 = 8192 * MIB as u64;
+/// Linear memory that those of one release may have, in bytes: one release never takes all.
+pub const KEPT_BYTES_PER_RELEASE_MAX: u64 = 2048 * MIB as u64;
+/// Entries that a guest may leave in its resource table and be used again: streams that a runtime opens once.
+pub const RESOURCES_KEPT_MAX: usize = 64;
+/// Places of a release's used instances: one a serving thread, shared beyond so many.
+pub const POOL_SHELVES: usize = 8;
+/// Worn-out instances that wait to be dropped off the requests' path; one more is dropped at once.
+pub const BURIED_INSTANCES_MAX: usize = 64;
+/// The keeper looks again no sooner: what a steady load may cost is bounded by it.
+pub const REFILL_INTERVAL: Duration = Duration::from_millis(10);
+/// After an instance could not be made ahead.
+pub const REFILL_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Over which the rate is measured that sizes a warm pool.
+pub const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// The keeper wakes at least so often, if only to find nothing.
+pub const KEEPER_SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// Releases for which instances are made ahead at once: their warm-ups may wait for others.
+pub const FILLING_MAX: usize = 8;
+
 /// The guest's own call stack, in bytes: enough for interpreters, and exhausted within a millisecond by a runaway
 /// recursion.
 pub const GUEST_STACK_BYTES: usize = 512 * KIB;

@@ -15,6 +15,7 @@ pub struct Meter {
     instantiate_nanos: AtomicU64,
 }
 
+/// CPU time of this thread.
 pub(crate) fn thread_cpu_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let nanos = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_nanos();
@@ -68,6 +69,11 @@ impl Meter {
             self.mark_nanos.store(thread_cpu_nanos(), Relaxed);
         }
         self.cpu()
+    }
+
+    /// Adds what somebody else has measured.
+    pub(crate) fn charge_nanos(&self, nanos: u64) {
+        self.cpu_nanos.fetch_add(nanos, Relaxed);
     }
 
     fn charge(&self) {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -28,6 +28,28 @@ pub trait GuestOutput: Send + Sync + 'static {
 /// Throws everything away.
 impl GuestOutput for () {
     fn write(&self, _stream: Stream, _bytes: &[u8]) {}
+}
+
+/// Where the output of an instance goes that outlives a request: to the request that it serves now.
+pub(crate) struct CurrentOutput(Mutex<Option<Arc<dyn GuestOutput>>>);
+
+impl CurrentOutput {
+    pub(crate) fn new(output: Option<Arc<dyn GuestOutput>>) -> Self {
+        Self(Mutex::new(output))
+    }
+
+    pub(crate) fn set(&self, output: Option<Arc<dyn GuestOutput>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = output;
+    }
+}
+
+impl GuestOutput for CurrentOutput {
+    fn write(&self, stream: Stream, bytes: &[u8]) {
+        let output = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(output) = output {
+            output.write(stream, bytes);
+        }
+    }
 }
 
 /// Bytes a guest may hand over in one write.

@@ -1,32 +1,41 @@
-//! A component that is compiled, linked and granted its capabilities: everything but an instance.
+//! A component that is compiled, linked and granted its capabilities, with the instances of it that wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fermion_model::Limits;
-use wasmtime::Store;
+use fermion_model::fault::{Failure, Fault};
+use fermion_model::manifest::Instances;
+use tokio::time::Instant;
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
-use crate::classify::CpuLimit;
+use crate::classify::{CpuLimit, classify};
 use crate::compile::{Code, Compiled};
 use crate::egress::{Egress, EgressClient};
 use crate::engine::Engines;
 use crate::error::Error;
 use crate::grants::Grants;
 use crate::heavy::Appetite;
+use crate::instances::{Bound, Instance, Pool, Turn};
 use crate::limits;
 use crate::link::{self, Handler};
-use crate::meter::Meter;
 use crate::native::Native;
-use crate::output::GuestOutput;
 use crate::state::State;
 
 /// One release's component, ready to be instantiated for a request.
 pub struct Program {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What requests, waiting instances and the keeper share.
+pub(crate) struct Core {
     pub(crate) engines: Arc<Engines>,
     /// Held so that others who run the same component share it.
     _native: Arc<Native>,
     pub(crate) handler: Handler,
     pub(crate) limits: Limits,
     pub(crate) appetite: Arc<Appetite>,
+    pub(crate) pool: Pool,
     grants: Arc<Grants>,
     egress: Arc<EgressClient>,
 }
@@ -34,19 +43,20 @@ pub struct Program {
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Program")
-            .field("limits", &self.limits)
+            .field("limits", &self.core.limits)
             .finish_non_exhaustive()
     }
 }
 
 impl Program {
     /// Loads compiled code and links it. Fails if the component imports what the host does not have or exports no
-    /// HTTP handler.
+    /// HTTP handler. `instances` says how long its instances live and how many wait.
     pub fn load(
         engines: &Arc<Engines>,
         compiled: &Compiled,
         grants: Grants,
         limits: Limits,
+        instances: Instances,
     ) -> Result<Self, Error> {
         grants.check()?;
         let native = match &compiled.code {
@@ -62,41 +72,152 @@ impl Program {
         let handler = link::link(engines, compiled.generation, native.component())?;
         let grants = Arc::new(grants);
         let egress = Arc::new(EgressClient::new(grants.clone()));
+        let pool = Pool::new(instances, limits.concurrency, engines.keeper().process().clone());
         Ok(Self {
-            engines: engines.clone(),
-            _native: native,
-            handler,
-            limits,
-            appetite: Arc::new(Appetite::new()),
-            grants,
-            egress,
+            core: Arc::new(Core {
+                engines: engines.clone(),
+                _native: native,
+                handler,
+                limits,
+                appetite: Arc::new(Appetite::new()),
+                pool,
+                grants,
+                egress,
+            }),
         })
     }
 
     /// The ceilings it runs under.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.core.limits
     }
 
-    pub(crate) fn store(
-        &self,
-        meter: &Arc<Meter>,
-        output: Arc<dyn GuestOutput>,
-        traceparent: Option<http::HeaderValue>,
-    ) -> Store<State> {
-        let egress = Egress::new(self.egress.clone(), traceparent);
+    /// Instances that are kept beyond a request, whether they wait or serve.
+    pub fn kept(&self) -> u64 {
+        self.core.pool.kept()
+    }
+
+    /// Makes an instance, has it run the package's warm-up and keeps it for the first request: code is paged in and
+    /// the memory image mapped by then. Makes as many as the package wants to have ready.
+    pub async fn warm(&self) -> Result<(), Failure> {
+        let ready = self.core.pool.policy().warm_min.max(1) as usize;
+        let filled = self.core.fill(ready).await;
+        self.core.engines.keeper().list(&self.core);
+        filled
+    }
+}
+
+impl Core {
+    /// An instance that waits.
+    pub(crate) fn take(&self) -> Option<Instance> {
+        let taken = self.pool.take()?;
+        if taken.served == 0 && self.pool.policy().warm_min > 0 {
+            self.engines.keeper().refill();
+        }
+        Some(taken)
+    }
+
+    /// The instance that a request brought, made its own, or a new one.
+    pub(crate) async fn instance(
+        self: &Arc<Self>,
+        taken: Option<Instance>,
+        turn: &Turn,
+    ) -> wasmtime::Result<Instance> {
+        let Some(mut instance) = taken else {
+            return self.make(turn).await;
+        };
+        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+        let running = self.engines.running();
+        let state = instance.store.data_mut();
+        state.begin(turn.meter.clone(), egress, turn.output.clone(), running);
+        instance.store.set_epoch_deadline(1);
+        Ok(instance)
+    }
+
+    /// Makes an instance; if the engine has no room, once more without those that wait.
+    async fn make(&self, turn: &Turn) -> wasmtime::Result<Instance> {
+        match self.instantiate(turn).await {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                self.engines.keeper().make_room();
+                self.instantiate(turn).await
+            }
+            made => made,
+        }
+    }
+
+    async fn instantiate(&self, turn: &Turn) -> wasmtime::Result<Instance> {
+        let begun = Instant::now();
+        let mut store = self.store(turn);
+        let bound = match &self.handler {
+            Handler::P2(pre) => Bound::P2(pre.instantiate_async(&mut store).await?),
+            Handler::P3(pre) => Bound::P3(pre.instantiate_async(&mut store).await?),
+        };
+        turn.meter.instantiated(begun.elapsed());
+        Ok(Instance::new(store, bound))
+    }
+
+    /// A request has gone well: keeps its instance for the next one if the package, the instance and the room allow.
+    pub(crate) fn settle(self: &Arc<Self>, mut instance: Instance, turn: &Turn) {
+        let pool = &self.pool;
+        if turn.is_warmup {
+            instance.is_warmed = true;
+        } else if pool.is_reusing() {
+            instance.served += 1;
+        } else {
+            return;
+        }
+        let keeper = self.engines.keeper();
+        let is_worn = instance.served >= pool.policy().reuse_requests;
+        if is_worn || !instance.may_stay(turn.has_body) || !pool.enter(&mut instance) {
+            keeper.bury(instance);
+        } else if pool.policy().warmup.is_some() && !instance.is_warmed {
+            instance.store.data_mut().rest();
+            keeper.warm_later(self.clone(), instance);
+        } else {
+            pool.give(instance);
+        }
+        keeper.list(self);
+    }
+
+    /// Makes instances until so many are ready. Each is put there after its warm-up, if there is one.
+    pub(crate) async fn fill(self: &Arc<Self>, ready: usize) -> Result<(), Failure> {
+        while self.pool.ready() < ready {
+            let turn = Turn::warmup();
+            let made = tokio::time::timeout(self.limits.wall_time, self.make(&turn)).await;
+            let mut instance = made
+                .map_err(|_| timed_out(self.limits.wall_time))?
+                .map_err(|error| classify(&error, &turn.meter))?;
+            self.pool.made(turn.meter.instantiate());
+            if !self.pool.enter(&mut instance) {
+                // It has shown that it can be made; there is no room to keep it.
+                return Ok(());
+            }
+            let before = self.pool.ready();
+            if self.pool.policy().warmup.is_some() {
+                self.warm_up(instance).await?;
+            } else {
+                self.pool.give(instance);
+            }
+            if self.pool.ready() <= before {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self, turn: &Turn) -> Store<State> {
+        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
         let engine = match &self.handler {
             Handler::P2(pre) => pre.engine(),
             Handler::P3(pre) => pre.engine(),
         };
-        let running = self.engines.running();
         let state = State::new(
             self.grants.clone(),
-            meter.clone(),
+            turn.meter.clone(),
             egress,
-            output,
+            turn.output.clone(),
             self.limits.memory_bytes,
-            running,
+            self.engines.running(),
         );
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
@@ -112,4 +233,11 @@ impl Program {
         });
         store
     }
+}
+
+fn timed_out(wall_time: Duration) -> Failure {
+    Failure::new(
+        Fault::GuestTimeout,
+        format!("instantiating took longer than the wall time of {wall_time:?}"),
+    )
 }

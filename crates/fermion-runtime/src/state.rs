@@ -1,5 +1,5 @@
-//! What the host keeps for one instance: WASI contexts, the resource table, limits, the meter. Made for each request,
-//! so whatever costs is made on first use.
+//! What the host keeps for one instance: WASI contexts, the resource table, limits, the meter. Made for each instance,
+//! so whatever costs is made on first use; what belongs to one request is replaced for the next.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::engine::Running;
 use crate::grants::Grants;
 use crate::limits;
 use crate::meter::Meter;
-use crate::output::{GuestOutput, OutputSink, Stream};
+use crate::output::{CurrentOutput, GuestOutput, OutputSink, Stream};
 
 /// The data of one store.
 pub(crate) struct State {
@@ -23,9 +23,14 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     egress: Egress,
     table: ResourceTable,
-    output: Arc<dyn GuestOutput>,
+    /// None between two requests: a request's log is whole once nobody holds it.
+    output: Option<Arc<dyn GuestOutput>>,
+    /// What the WASI context writes to, once there is one.
+    written: Option<Arc<CurrentOutput>>,
+    memory_bytes: usize,
     memory_bytes_max: usize,
-    _running: Running,
+    /// None while it waits for a request: the epochs need not move for it.
+    running: Option<Running>,
 }
 
 impl State {
@@ -48,10 +53,49 @@ impl State {
             http,
             egress,
             table,
-            output,
+            output: Some(output),
+            written: None,
+            memory_bytes: 0,
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
-            _running: running,
+            running: Some(running),
         }
+    }
+
+    /// Another request takes over: from now on everything is counted, written and sent in its name.
+    pub(crate) fn begin(
+        &mut self,
+        meter: Arc<Meter>,
+        egress: Egress,
+        output: Arc<dyn GuestOutput>,
+        running: Running,
+    ) {
+        self.write_to(Some(output));
+        self.meter = meter;
+        self.egress = egress;
+        self.running = Some(running);
+    }
+
+    fn write_to(&mut self, output: Option<Arc<dyn GuestOutput>>) {
+        if let Some(written) = &self.written {
+            written.set(output.clone());
+        }
+        self.output = output;
+    }
+
+    /// Nothing runs until the next request: its name is let go of.
+    pub(crate) fn rest(&mut self) {
+        self.running = None;
+        self.write_to(None);
+    }
+
+    /// Entries of the resource table.
+    pub(crate) fn resources(&mut self) -> usize {
+        self.table.iter_mut().count()
+    }
+
+    /// Linear memory, bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes as u64
     }
 }
 
@@ -87,9 +131,12 @@ fn wasi_context(grants: &Grants, output: &Arc<dyn GuestOutput>) -> WasiCtx {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self
-            .wasi
-            .get_or_insert_with(|| Box::new(wasi_context(&self.grants, &self.output)));
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let written = Arc::new(CurrentOutput::new(self.output.clone()));
+            self.written = Some(written.clone());
+            let written: Arc<dyn GuestOutput> = written;
+            Box::new(wasi_context(&self.grants, &written))
+        });
         WasiCtxView {
             ctx,
             table: &mut self.table,
@@ -108,9 +155,11 @@ impl WasiHttpView for State {
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let allowed = desired <= self.memory_bytes_max;
-        if !allowed {
+        if allowed {
+            self.memory_bytes += desired.saturating_sub(current);
+        } else {
             self.meter.refuse_growth();
         }
         Ok(allowed)

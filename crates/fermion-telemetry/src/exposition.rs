@@ -13,7 +13,7 @@ use crate::histogram::seconds;
 use crate::metrics::{BuildInfo, Releases};
 use crate::process;
 use crate::reference::{self, Family};
-use crate::release_metrics::{BLAMES, CLASSES, PHASES, ReleaseMetrics, Totals};
+use crate::release_metrics::{BLAMES, CLASSES, InstanceReading, PHASES, ReleaseMetrics, Totals};
 use crate::upstreams::{UpstreamMetrics, UpstreamRow};
 
 /// Writes all metrics at a scrape.
@@ -31,8 +31,8 @@ struct Row {
     app: String,
     release: String,
     totals: Totals,
-    instances: Option<u64>,
     upstreams: Option<Arc<UpstreamMetrics>>,
+    instances: Option<InstanceReading>,
 }
 
 impl Row {
@@ -163,10 +163,19 @@ impl Exposition {
                 .encode_family(&row.labels(&[]))?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        let mut family = begin(encoder, &reference::INSTANCES)?;
-        for row in rows {
-            if let Some(instances) = row.instances {
-                family.encode_family(&row.labels(&[]))?.encode_gauge(&instances)?;
+        type Gauge = fn(InstanceReading) -> u64;
+        let gauges: [(&Family, Gauge); 2] = [
+            (&reference::INSTANCES, |reading| reading.in_use),
+            (&reference::INSTANCES_KEPT, |reading| reading.kept),
+        ];
+        for (family, read) in gauges {
+            let mut family = begin(encoder, family)?;
+            for row in rows {
+                if let Some(reading) = row.instances {
+                    family
+                        .encode_family(&row.labels(&[]))?
+                        .encode_gauge(&read(reading))?;
+                }
             }
         }
         Ok(())

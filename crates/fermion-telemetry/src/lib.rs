@@ -27,5 +27,6 @@ pub use guest_log::GuestLog;
 pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, LogHub, LogLine, Stream};
 pub use metrics::{BuildInfo, Telemetry};
+pub use release_metrics::InstanceReading;
 pub use timestamp::rfc3339;
 pub use upstreams::{CallResult, UpstreamMetrics};

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::limits::RELEASES_MAX;
-use crate::release_metrics::{ReleaseMetrics, fault_index};
+use crate::release_metrics::{InstanceReading, ReleaseMetrics, fault_index};
 use crate::upstreams::UpstreamMetrics;
 
 /// What is running, for `fermion_build_info`.
@@ -127,7 +127,11 @@ impl Telemetry {
     }
 
     /// Reads the number of instances in use at each scrape, until the release is retired.
-    pub fn watch_instances(&self, served: &Arc<Served>, read: impl Fn() -> u64 + Send + Sync + 'static) {
+    pub fn watch_instances(
+        &self,
+        served: &Arc<Served>,
+        read: impl Fn() -> InstanceReading + Send + Sync + 'static,
+    ) {
         if let Some(metrics) = self.releases.add(served) {
             metrics.revive();
             metrics.watch_instances(Box::new(read));

@@ -110,7 +110,8 @@ pub(crate) const WARM_STARTS: Family = Family {
     unit: "requests",
     labels: RELEASE,
     help: "Requests that found an instance ready",
-    watch: "Not in this version, which keeps none ready",
+    watch: "Its share of all requests falls: instances are made while requests wait; raise `[instances] warm`, or let \
+            the package be reused",
 };
 pub(crate) const REQUEST_BYTES: Family = Family {
     name: "fermion_request_bytes",
@@ -193,6 +194,14 @@ pub(crate) const EGRESS_BREAKERS_OPEN: Family = Family {
     labels: UPSTREAM,
     help: "Breakers that are open at the moment, or wait for a probe",
     watch: "It stays above 0: the upstream does not come back",
+};
+pub(crate) const INSTANCES_KEPT: Family = Family {
+    name: "fermion_instances_kept",
+    kind: Kind::Gauge,
+    unit: "instances",
+    labels: RELEASE,
+    help: "Instances that outlive a request or wait for their first, in use or not",
+    watch: "It stays high while nobody asks: `[instances] warm.min` or `reuse.idle` keeps memory that nothing uses",
 };
 pub(crate) const UNROUTED_REQUESTS: Family = Family {
     name: "fermion_unrouted_requests",
@@ -279,7 +288,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 24] = [
+pub const FAMILIES: [Family; 25] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -295,6 +304,7 @@ pub const FAMILIES: [Family; 24] = [
     EGRESS_RETRIES,
     EGRESS_BREAKER_OPENS,
     EGRESS_BREAKERS_OPEN,
+    INSTANCES_KEPT,
     REFUSALS,
     COMPILATIONS,
     TRUST_EPOCH,

@@ -36,8 +36,17 @@ struct Shard {
     bytes_out: AtomicU64,
 }
 
-/// Reads a value at each scrape.
-type Watch = Box<dyn Fn() -> u64 + Send + Sync>;
+/// A release's instances at a scrape.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InstanceReading {
+    /// Requests that hold a permit.
+    pub in_use: u64,
+    /// Instances that outlive a request, or wait for their first.
+    pub kept: u64,
+}
+
+/// Reads a release's instances at each scrape.
+type Watch = Box<dyn Fn() -> InstanceReading + Send + Sync>;
 
 /// One release's counters.
 pub(crate) struct ReleaseMetrics {
@@ -164,7 +173,7 @@ impl ReleaseMetrics {
     }
 
     /// None if nobody said how to read it.
-    pub(crate) fn instances(&self) -> Option<u64> {
+    pub(crate) fn instances(&self) -> Option<InstanceReading> {
         self.instances
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

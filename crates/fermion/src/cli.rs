@@ -1,6 +1,7 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
 mod egress;
+mod instances;
 mod judge;
 mod native;
 mod registries;
@@ -17,6 +18,7 @@ use fermion_model::remote::Registry;
 use fermion_model::units;
 
 pub(crate) use egress::EgressArgs;
+pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -125,6 +127,8 @@ pub(crate) struct ServeArgs {
     pub(crate) egress: EgressArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) instances: InstanceArgs,
     /// Where the JSON access log goes: off, stdout, stderr or a file.
     #[arg(long, default_value = "off", value_name = "WHERE")]
     pub(crate) access_log: String,

@@ -68,7 +68,15 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         sink.clone(),
         shutdown.clone(),
     );
-    let drained = signals.run(shutdown, async { Ok(serving.await?) }).await?;
+    let kept = CancellationToken::new();
+    let serving = async {
+        let drained = serving.await;
+        kept.cancel();
+        Ok(drained?)
+    };
+    let keeping = engines.keep(kept.clone());
+    let (drained, ()) = tokio::join!(signals.run(shutdown, serving), keeping);
+    let drained = drained?;
     if drained.aborted_connections > 0 {
         output::note(format!(
             "{} connections did not finish in time and were cut",
@@ -103,8 +111,8 @@ async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: Vec<u8>) -
         },
         directories: arguments.dir.clone(),
     };
-    let program =
-        Program::load(engines, &compiled, grants, arguments.limits.limits()).with_context(context)?;
+    let (limits, instances) = (arguments.limits.limits(), arguments.instances.instances());
+    let program = Program::load(engines, &compiled, grants, limits, instances).with_context(context)?;
     program.warm().await.with_context(context)?;
     Ok(program)
 }

@@ -47,7 +47,7 @@ pub(crate) struct Platform {
     pub(crate) logs: LogHub,
     pub(crate) gateway: fermion_gateway::Bound,
     pub(crate) admin: fermion_control::Bound,
-    pub(crate) allocation: fermion_runtime::Allocation,
+    pub(crate) engines: Arc<Engines>,
     node: Node,
     routes: Routes,
     sink: Arc<Sink>,
@@ -78,7 +78,6 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
     let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
-    let allocation = engines.allocation();
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let compiler = Compiler::new(
         engines.clone(),
@@ -90,7 +89,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         store: store.clone(),
         trust: trust.subscribe(),
         clock: Arc::new(WallClock),
-        engines,
+        engines: engines.clone(),
         compiler,
         logs: logs.clone(),
         network: arguments.egress.network()?,
@@ -113,7 +112,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         logs,
         gateway,
         admin,
-        allocation,
+        engines,
         node,
         routes,
         sink,
@@ -216,12 +215,13 @@ impl Platform {
             logs,
             gateway,
             admin,
-            allocation,
+            engines,
             node,
             routes,
             sink,
             trust,
         } = self;
+        let allocation = engines.allocation();
         let after_drain = CancellationToken::new();
         let collect = collector(&store, &control).run(after_drain.clone());
         let (gateway_address, admin_address) = (gateway.local_addr(), admin.local_addr());
@@ -254,8 +254,9 @@ impl Platform {
         let front = stop_all_on_failure(&shutdown, front);
         let serve = stop_all_on_failure(&shutdown, serve);
         let reload = follow_trust(trust, after_drain.clone());
-        let ((), (), (), admin, front, serve) = tokio::join!(
+        let ((), (), (), (), admin, front, serve) = tokio::join!(
             node.run(after_drain.clone()),
+            engines.keep(after_drain.clone()),
             reload,
             collect,
             admin,

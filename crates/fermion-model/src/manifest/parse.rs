@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::document::{DocumentError, Section, toml};
 use crate::limits::{
-    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, KEY_BYTES_MAX, Limits,
-    MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
+    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, IDLE_MAX,
+    KEY_BYTES_MAX, Limits, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_CONCURRENCY_MAX, REUSE_REQUESTS_MAX,
+    WALL_TIME_MAX, WARMUP_BYTES_MAX, WATCH_GLOBS_MAX,
 };
 use crate::origin::Origin;
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -237,35 +238,50 @@ fn time(section: &mut Section<'_>, key: &str, max: Duration) -> Result<Option<Du
 }
 
 fn instances(root: &mut Section<'_>) -> Result<Instances, DocumentError> {
-    let defaults = Instances::default();
-    let Some(mut instances) = root.section("instances", &["reuse", "warm"])? else {
-        return Ok(defaults);
+    let mut read = Instances::default();
+    let Some(mut instances) = root.section("instances", &["reuse", "warm", "warmup"])? else {
+        return Ok(read);
     };
-    let reuse_requests = match instances.section("reuse", &["requests"])? {
-        Some(mut reuse) => reuse
-            .whole("requests", 1, REUSE_REQUESTS_MAX)?
-            .map(|placed| placed.value),
-        None => None,
-    };
-    let Some(mut warm) = instances.section("warm", &["min", "max"])? else {
-        return Ok(Instances {
-            reuse_requests: reuse_requests.unwrap_or(defaults.reuse_requests),
-            ..defaults
-        });
-    };
-    let min = warm.whole("min", 0, CONCURRENCY_MAX)?;
-    let max = warm.whole("max", 0, CONCURRENCY_MAX)?;
-    let warm_min = min.as_ref().map_or(defaults.warm_min, |placed| placed.value);
-    let warm_max = max.map_or(defaults.warm_max.max(warm_min), |placed| placed.value);
-    if let Some(min) = min.filter(|_| warm_min > warm_max) {
-        let what = format!("instances.warm.min is {warm_min}, more than its max, {warm_max}");
-        return Err(warm.refuse(min.at, what, "raise max or lower min"));
+    let next = "write a path such as \"/warmup\"";
+    read.warmup = instances
+        .converted("warmup", next, |text| read_warmup(text).map(|()| text.to_owned()))?
+        .map(|placed| placed.value);
+    if let Some(mut reuse) = instances.section("reuse", &["requests", "concurrency", "idle"])? {
+        if let Some(requests) = reuse.whole("requests", 1, REUSE_REQUESTS_MAX)? {
+            read.reuse_requests = requests.value;
+        }
+        if let Some(concurrency) = reuse.whole("concurrency", 1, REUSE_CONCURRENCY_MAX)? {
+            read.reuse_concurrency = concurrency.value;
+        }
+        read.idle = time(&mut reuse, "idle", IDLE_MAX)?.unwrap_or(read.idle);
     }
-    Ok(Instances {
-        reuse_requests: reuse_requests.unwrap_or(defaults.reuse_requests),
-        warm_min,
-        warm_max,
-    })
+    if let Some(mut warm) = instances.section("warm", &["min", "max"])? {
+        let min = warm.whole("min", 0, CONCURRENCY_MAX)?;
+        let max = warm.whole("max", 0, CONCURRENCY_MAX)?;
+        read.warm_min = min.as_ref().map_or(read.warm_min, |placed| placed.value);
+        read.warm_max = max.map_or(read.warm_max.max(read.warm_min), |placed| placed.value);
+        if let Some(min) = min.filter(|_| read.warm_min > read.warm_max) {
+            let (min_text, max_text) = (read.warm_min, read.warm_max);
+            let what = format!("instances.warm.min is {min_text}, more than its max, {max_text}");
+            return Err(warm.refuse(min.at, what, "raise max or lower min"));
+        }
+    }
+    Ok(read)
+}
+
+/// Refuses what is no path, with an optional query, of a request's first line.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_warmup(text: &str) -> Result<(), String> {
+    let is_path = text.starts_with('/') && !text.contains('#') && text.bytes().all(|b| b.is_ascii_graphic());
+    if text.len() > WARMUP_BYTES_MAX {
+        return Err(format!("longer than {WARMUP_BYTES_MAX} bytes"));
+    }
+    if !is_path || text.parse::<http::uri::PathAndQuery>().is_err() {
+        return Err(format!("{text:?} is not the path of a request"));
+    }
+    Ok(())
 }
 
 fn capabilities(root: &mut Section<'_>) -> Result<Capabilities, DocumentError> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::limits::{
-    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, KEY_BYTES_MAX, Limits,
-    MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_REQUESTS_MAX, WALL_TIME_MAX, WATCH_GLOBS_MAX,
+    BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, IDLE_MAX,
+    KEY_BYTES_MAX, Limits, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_CONCURRENCY_MAX, REUSE_REQUESTS_MAX,
+    WALL_TIME_MAX, WARMUP_BYTES_MAX, WATCH_GLOBS_MAX,
 };
 use crate::name::PACKAGE_NAME_BYTES_MAX;
 use crate::units::{format_bytes, format_duration};
@@ -43,6 +44,8 @@ const ORIGIN: &str = concat!(
 );
 /// The name of an environment variable.
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+/// A path with an optional query.
+const WARMUP: &str = r"^/[!-\x22$-~]*$";
 const URL: &str = "^https?://[!-~]*$";
 
 /// The JSON Schema (draft 2020-12) of `fermion.toml`. `x-minimum` and `x-maximum` are the bounds of sizes and times,
@@ -254,6 +257,19 @@ fn instances() -> Value {
         1,
         REUSE_REQUESTS_MAX,
     );
+    let concurrency = whole(
+        "Requests that one reused instance serves at once. WASI 0.3 only: an instance of 0.2 serves one after the other.",
+        defaults.reuse_concurrency,
+        1,
+        REUSE_CONCURRENCY_MAX,
+    );
+    let idle = time("How long an unused instance is kept.", defaults.idle, IDLE_MAX);
+    let warmup = text(
+        "What each new instance is asked with GET before it waits for requests; none unless written.",
+        WARMUP,
+        WARMUP_BYTES_MAX,
+        &["/warmup"],
+    );
     let min = whole("Instances kept ready.", defaults.warm_min, 0, CONCURRENCY_MAX);
     let max = whole(
         "The most that wait ready; never less than min.",
@@ -262,12 +278,16 @@ fn instances() -> Value {
         CONCURRENCY_MAX,
     );
     table(
-        "How long instances live and how many wait. Stored, and without effect in this version: every request has a \
-         fresh instance, made when it comes.",
+        "How long instances live and how many wait.",
         &[],
         json!({
-            "reuse": table("When an instance is made anew.", &[], json!({"requests": requests})),
+            "reuse": table(
+                "When an instance is made anew.",
+                &[],
+                json!({"requests": requests, "concurrency": concurrency, "idle": idle}),
+            ),
             "warm": table("How many instances wait for requests.", &[], json!({"min": min, "max": max})),
+            "warmup": warmup,
         }),
     )
 }

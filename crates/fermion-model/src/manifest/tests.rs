@@ -23,8 +23,9 @@ response_body = "8MiB"
 concurrency = 40
 
 [instances]
-reuse = { requests = 10 }
+reuse = { requests = 10, concurrency = 4, idle = "5s" }
 warm = { min = 1, max = 16 }
+warmup = "/warm?up=1"
 
 [capabilities]
 config = ["currency"]
@@ -63,8 +64,11 @@ fn reads_every_key() {
         manifest.instances,
         Instances {
             reuse_requests: 10,
+            reuse_concurrency: 4,
+            idle: Duration::from_secs(5),
             warm_min: 1,
-            warm_max: 16
+            warm_max: 16,
+            warmup: Some("/warm?up=1".into()),
         }
     );
     let http: Vec<_> = manifest
@@ -76,15 +80,7 @@ fn reads_every_key() {
     assert_eq!(http, ["127.0.0.1:9000", "https://tax.example.com"]);
     assert_eq!(manifest.telemetry.owner.as_deref(), Some("team-checkout"));
     let notes: Vec<_> = manifest.unsupported().into_iter().map(|note| note.key).collect();
-    assert_eq!(
-        notes,
-        [
-            "capabilities.secrets",
-            "capabilities.keyvalue",
-            "instances.reuse",
-            "instances.warm"
-        ]
-    );
+    assert_eq!(notes, ["capabilities.secrets", "capabilities.keyvalue"]);
 }
 
 #[test]
@@ -154,6 +150,16 @@ const REFUSED: &[(&str, &str)] = &[
         "[instances]\nwarm = { min = 3, max = 2 }",
         "6:16: instances.warm.min is 3, more than its max, 2",
     ),
+    (
+        "[instances]\nreuse = { concurrency = 0 }",
+        "instances.reuse.concurrency is 0",
+    ),
+    (
+        "[instances]\nreuse = { idle = \"2h\" }",
+        "instances.reuse.idle is 2h, its ceiling is 1h",
+    ),
+    ("[instances]\nwarmup = \"warm\"", "is not the path of a request"),
+    ("[instances]\nwarmup = \"/a#b\"", "is not the path of a request"),
     (
         "[instances]\nreuse = 5",
         "[instances.reuse] is a number, not a table",

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use fermion_model::Fault;
-use fermion_telemetry::{BuildInfo, CallResult, Telemetry, UpstreamMetrics, limits};
+use fermion_telemetry::{BuildInfo, CallResult, InstanceReading, Telemetry, UpstreamMetrics, limits};
 
 use crate::{record, served};
 
@@ -37,7 +37,7 @@ fn every_promised_series_is_there() {
     let mut lost = record(None);
     (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
     telemetry.observe(&lost);
-    telemetry.watch_instances(&app, || 4);
+    telemetry.watch_instances(&app, || InstanceReading { in_use: 4, kept: 2 });
     telemetry.watch_dropped_lines("access", || 9);
     let text = telemetry.render();
     let who = r#"namespace="shop",app="tax",release="r7""#;
@@ -62,6 +62,7 @@ fn every_promised_series_is_there() {
             &format!("fermion_request_bytes_total{{{who}}} 9"),
             &format!("fermion_response_bytes_total{{{who}}} 15"),
             &format!("fermion_instances{{{who}}} 4"),
+            &format!("fermion_instances_kept{{{who}}} 2"),
             r#"fermion_unrouted_requests_total{code="NO_ROUTE"} 1"#,
             r#"fermion_dropped_log_lines_total{log="access"} 9"#,
             r#"fermion_build_info{version="1.2.3",commit="abc"} 1"#,
@@ -95,7 +96,10 @@ fn a_retired_release_is_scraped_once_more_and_then_gone() {
     let app = served("tax", 1);
     let pool = Arc::new(AtomicU64::new(2));
     let reader = Arc::clone(&pool);
-    telemetry.watch_instances(&app, move || reader.load(Relaxed));
+    telemetry.watch_instances(&app, move || InstanceReading {
+        in_use: reader.load(Relaxed),
+        kept: 0,
+    });
     telemetry.observe(&record(Some(&app)));
     telemetry.retire(&app);
     assert_eq!(Arc::strong_count(&pool), 1);
@@ -109,7 +113,7 @@ fn a_retired_release_is_scraped_once_more_and_then_gone() {
     assert!(!telemetry.render().contains("tax"));
     telemetry.observe(&record(Some(&app)));
     telemetry.retire(&app);
-    telemetry.watch_instances(&served("tax", 1), || 1);
+    telemetry.watch_instances(&served("tax", 1), || InstanceReading { in_use: 1, kept: 0 });
     drop(telemetry.render());
     assert!(
         telemetry.render().contains("tax"),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
-use fermion_telemetry::{BuildInfo, CacheReading, CallResult, Compilation, Door, Telemetry, UpstreamMetrics};
+use fermion_telemetry::{
+    BuildInfo, CacheReading, CallResult, Compilation, Door, InstanceReading, Telemetry, UpstreamMetrics,
+};
 
 use crate::{record, served};
 
@@ -31,11 +33,11 @@ fn scrape() -> String {
     let mut lost = record(None);
     (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
     telemetry.observe(&lost);
-    telemetry.watch_instances(&app, || 1);
+    telemetry.watch_instances(&app, || InstanceReading { in_use: 1, kept: 1 });
     let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned()]));
     upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
     telemetry.watch_upstreams(&app, upstreams);
-    telemetry.watch_dropped_lines("access", || 1);
+    telemetry.watch_dropped_lines("access", || InstanceReading { in_use: 1, kept: 1 });
     telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
     telemetry.doors().compiled(Compilation::Made);
     telemetry.doors().watch_cache("native", CacheReading::default);

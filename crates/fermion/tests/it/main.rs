@@ -22,6 +22,7 @@ mod serve_drain;
 mod serve_egress;
 mod serve_grants;
 mod serve_hostile;
+mod serve_instances;
 mod serve_isolation;
 mod serve_load;
 mod serve_names;

@@ -120,6 +120,10 @@ fn requests_are_counted_timed_and_blamed() {
         "{phases:?}"
     );
     now.expect("fermion_instances", &[shop], 0.0);
+    // The first request after a deploy finds an instance that was made before the release was routed.
+    now.expect("fermion_warm_starts_total", &[shop, r1], 1.0);
+    now.expect("fermion_warm_starts_total", &[shop, r2], 1.0);
+    now.expect("fermion_cold_starts_total", &[shop, r2], 0.0);
     assert!(
         now.sum("fermion_cold_starts_total", &[shop, r1]) >= 4.0,
         "{now:#?}"
@@ -200,6 +204,7 @@ fn usage_of_a_request_that_fails_is_recorded() {
     let log = site.path().join("access.log");
     let project = site.simple("busy", "1.0.0", "p2-edge");
     let up = Up::start_with(&site, &[&project], &["--access-log", log.to_str().unwrap()]);
+    up.get("/busy/hello").expect(200, "Hello, world!\n");
     up.get("/busy/loop");
     up.stop();
     let line = &access(&log)["/busy/loop"];
