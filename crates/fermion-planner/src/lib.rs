@@ -12,5 +12,6 @@ pub mod erlang;
 pub mod fair;
 pub mod judge;
 pub mod limits;
+pub mod rollout;
 pub mod slo;
 pub mod warm;

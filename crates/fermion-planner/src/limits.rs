@@ -50,3 +50,17 @@ pub const ALERT_REOPEN: Duration = Duration::from_secs(600);
 pub const ALERT_ROLLOUT_GRACE: Duration = Duration::from_secs(300);
 /// Conditions that are watched at once: 1,000 apps with a few objectives, regions and severities each.
 pub const ALERTS_MAX: usize = 50_000;
+
+/// All traffic, in the unit of weights: a hundredth of a percent.
+pub const WEIGHT_MAX: u16 = 10_000;
+/// Seconds without progress after which a rollout goes back: to validate, to make ready, to shift, to judge.
+pub const PROGRESS_MAX: u64 = 600;
+/// Seconds between two looks at a rollout beyond which the time in between was not watched. It then does not count, for
+/// nothing: neither as baked nor as delayed. A clock that was set on looks the same, and is treated so.
+pub const WATCH_GAP_MAX: u64 = 60;
+/// Looks in a row without telemetry after which nothing is known any more.
+pub const MISSED_MAX: u32 = 3;
+/// Seconds that a rollout waits for a person when the judge cannot say, before it goes back.
+pub const DOUBT_MAX: u64 = 3_600;
+/// Seconds between weight 0 and the end of the canary's instances: requests that have begun end in them.
+pub const DRAIN: u64 = 30;

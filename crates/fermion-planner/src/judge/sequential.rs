@@ -186,6 +186,12 @@ impl Absolute {
         };
     }
 
+    /// Takes in that many of the canary's requests that did not fail.
+    pub fn succeed(&mut self, count: u64) {
+        let Rates { fine, bad, .. } = self.rates;
+        self.ln_ratio += count as f64 * ((1.0 - bad) / (1.0 - fine)).ln();
+    }
+
     /// The logarithm of how much likelier the bad rate is than the fine one.
     pub fn ln_ratio(&self) -> f64 {
         self.ln_ratio
@@ -238,6 +244,11 @@ impl Watch {
             // Beside a baseline a failing canary may share its fault with it; only the comparison tells.
             self.alone_aborted |= exposure >= 1.0 && self.absolute.call() == Call::Abort;
         }
+    }
+
+    /// Takes in that many of the canary's requests that did not fail.
+    pub fn succeed(&mut self, count: u64) {
+        self.absolute.succeed(count);
     }
 
     /// The evidence of the comparison.

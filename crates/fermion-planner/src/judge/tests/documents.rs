@@ -48,11 +48,16 @@ fn metric_with(key: &str, value: Value) -> Value {
     document
 }
 
+fn refused(rows: &[(crate::Error, &str)]) {
+    for (refusal, text) in rows {
+        assert_eq!(refusal.to_string(), *text);
+        assert_eq!(refusal.code(), "JUDGE_INPUT_INVALID");
+    }
+}
+
 #[test]
-fn refusals_say_where_and_what_was_expected() {
-    let event = |event: Value| events(&json!({"events": [event]})).unwrap_err();
-    let ratio = |document: Value| counts(&document).unwrap_err();
-    for (refusal, text) in [
+fn refusals_of_samples_say_where_and_what_was_expected() {
+    refused(&[
         (
             request(&json!([])).unwrap_err(),
             "the document is a list; expected an object",
@@ -109,6 +114,14 @@ fn refusals_say_where_and_what_was_expected() {
             request(&metric_with("canary", json!(vec![0; 100_001]))).unwrap_err(),
             "metrics[0].canary has 100001 entries; expected at most 100000",
         ),
+    ]);
+}
+
+#[test]
+fn refusals_of_events_and_counts_do_too() {
+    let event = |event: Value| events(&json!({"events": [event]})).unwrap_err();
+    let ratio = |document: Value| counts(&document).unwrap_err();
+    refused(&[
         (
             event(json!({"failed": true, "exposure": 0.1})),
             "events[0].arm is missing; expected \"canary\" or \"baseline\"",
@@ -137,10 +150,7 @@ fn refusals_say_where_and_what_was_expected() {
             ratio(json!({"expected": [0.5, 0.5], "batches": [[1, -2]]})),
             "batches[0][1] is -2; expected a whole number of requests",
         ),
-    ] {
-        assert_eq!(refusal.to_string(), text);
-        assert_eq!(refusal.code(), "JUDGE_INPUT_INVALID");
-    }
+    ]);
 }
 
 #[test]
