@@ -37,7 +37,7 @@ fn scrape() -> String {
     let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned()]));
     upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
     telemetry.watch_upstreams(&app, upstreams);
-    telemetry.watch_dropped_lines("access", || InstanceReading { in_use: 1, kept: 1 });
+    telemetry.watch_dropped_lines("access", || 1);
     telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
     telemetry.doors().compiled(Compilation::Made);
     telemetry.doors().watch_cache("native", CacheReading::default);
