@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fermion_planner::breaker::{Outcome, Pass, Standing};
-use http::{Method, Request, Response};
-use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::body::UpstreamBody;
 use super::client::{EgressClient, Upstream};
 use super::connect::{ConnectError, connect};
+use super::lease::Lease;
 use super::observe::{EgressEvent, EgressOutcome};
+use super::retry::Again;
 use crate::limits;
 
 /// How long each part of a call may take.
@@ -45,18 +46,21 @@ struct Failed {
 }
 
 enum Attempt {
+    /// The request has left, wholly or in part.
     Failed(Failed),
+    /// There is no connection.
+    Unconnected(Failed, Box<Request<WasiBody>>),
     /// A connection that was used before turned out to be dead before anything was written.
-    Unsent(Box<Request<WasiBody>>),
+    Dead(Box<Request<WasiBody>>),
 }
 
-impl From<ConnectError> for Attempt {
-    fn from(error: ConnectError) -> Self {
-        Self::Failed(Failed {
+impl From<&ConnectError> for Failed {
+    fn from(error: &ConnectError) -> Self {
+        Self {
             error: error.to_wasi(),
             outcome: error.outcome(),
             may_retry: matches!(error, ConnectError::Tcp(_)),
-        })
+        }
     }
 }
 
@@ -173,50 +177,38 @@ pub(crate) async fn call(
     }
 }
 
-type Answer = (Response<hyper::body::Incoming>, super::lease::Lease, Duration);
+type Answer = (Response<hyper::body::Incoming>, Lease, Duration);
 
 async fn answer(
     client: &EgressClient,
     upstream: &Upstream,
-    mut request: Request<WasiBody>,
+    request: Request<WasiBody>,
     waits: Waits,
 ) -> Result<Answer, Failed> {
     client.budget().deposit(client.now());
-    let mut again = again(&request);
+    let (mut request, mut again) = Again::of(request);
     let whole = Instant::now() + waits.connect + waits.first_byte;
     let mut is_fresh = false;
     loop {
-        match attempt(client, upstream, request, waits, whole, is_fresh).await {
+        let (failed, unsent) = match attempt(client, upstream, request, waits, whole, is_fresh).await {
             Ok((response, lease)) => return Ok((response, lease, waits.between_bytes)),
-            Err(Attempt::Unsent(unsent)) => request = *unsent,
-            Err(Attempt::Failed(failed)) => {
-                let is_allowed =
-                    failed.may_retry && again.is_some() && client.budget().withdraw(client.now());
-                let Some(same) = again.take().filter(|_| is_allowed) else {
-                    return Err(failed);
-                };
-                client.observe(Some(upstream.rule), EgressEvent::Retried);
-                request = same;
+            Err(Attempt::Dead(unsent)) => {
+                (request, is_fresh) = (*unsent, true);
+                continue;
             }
-        }
-        is_fresh = true;
+            Err(Attempt::Unconnected(failed, unsent)) => (failed, Some(*unsent)),
+            Err(Attempt::Failed(failed)) => (failed, None),
+        };
+        let again = again
+            .take()
+            .filter(|again| failed.may_retry && (unsent.is_some() || again.is_whole()))
+            .filter(|_| client.budget().withdraw(client.now()));
+        let Some(again) = again else {
+            return Err(failed);
+        };
+        client.observe(Some(upstream.rule), EgressEvent::Retried);
+        (request, is_fresh) = (unsent.unwrap_or_else(|| again.request()), true);
     }
-}
-
-/// The same request once more, if it may be made twice and has no body that is gone after the first time.
-fn again(request: &Request<WasiBody>) -> Option<Request<WasiBody>> {
-    let is_idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    if !is_idempotent || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut same = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-    *same.method_mut() = request.method().clone();
-    *same.uri_mut() = request.uri().clone();
-    *same.headers_mut() = request.headers().clone();
-    Some(same)
 }
 
 async fn attempt(
@@ -226,7 +218,7 @@ async fn attempt(
     waits: Waits,
     whole: Instant,
     is_fresh: bool,
-) -> Result<(Response<hyper::body::Incoming>, super::lease::Lease), Attempt> {
+) -> Result<(Response<hyper::body::Incoming>, Lease), Attempt> {
     let (origin, rules) = (&upstream.origin, &client.grants.http);
     let deadline = (Instant::now() + waits.connect).min(whole);
     let connecting = || async {
@@ -234,7 +226,10 @@ async fn attempt(
         connect(network, rules, origin, &upstream.was_public, deadline).await
     };
     let pool = client.pool();
-    let mut lease = pool.acquire(origin, is_fresh, deadline, connecting).await?;
+    let mut lease = match pool.acquire(origin, is_fresh, deadline, connecting).await {
+        Ok(lease) => lease,
+        Err(error) => return Err(Attempt::Unconnected((&error).into(), Box::new(request))),
+    };
     let is_reused = lease.is_reused();
     client.observe(
         Some(upstream.rule),
@@ -249,7 +244,7 @@ async fn attempt(
     match timeout_at(deadline, lease.send(request)).await {
         Ok(Ok(response)) => Ok((response, lease)),
         Ok(Err(mut error)) => match error.take_message().filter(|_| is_reused) {
-            Some(unsent) => Err(Attempt::Unsent(Box::new(unsent))),
+            Some(unsent) => Err(Attempt::Dead(Box::new(unsent))),
             None => Err(Attempt::Failed(name(error.error(), lease.is_h2()))),
         },
         Err(_) => Err(Attempt::Failed(Failed {

@@ -13,6 +13,7 @@ mod origin;
 pub(crate) mod p2_errors;
 mod pool;
 mod resolve;
+mod retry;
 
 use std::sync::Arc;
 
