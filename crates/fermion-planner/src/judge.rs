@@ -15,6 +15,7 @@ mod score;
 pub mod sequential;
 #[cfg(test)]
 mod tests;
+pub mod thinning;
 mod words;
 
 use std::collections::BTreeMap;

@@ -64,3 +64,7 @@ pub const MISSED_MAX: u32 = 3;
 pub const DOUBT_MAX: u64 = 3_600;
 /// Seconds between weight 0 and the end of the canary's instances: requests that have begun end in them.
 pub const DRAIN: u64 = 30;
+/// Within which a sticky key's failures are one.
+pub const THINNING: Duration = Duration::from_secs(10);
+/// Sticky keys that are remembered for that: some 5 MiB.
+pub const THINNING_KEYS_MAX: usize = 65_536;

@@ -13,7 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::sequential::{ALPHA, Arm, Watch};
+use crate::judge::sequential::{ALPHA, Arm, Slowness, Watch};
 
 pub use actions::Action;
 pub use check::{Violation, check};
@@ -66,8 +66,10 @@ pub enum Reason {
     Invalid,
     /// The judge said fail.
     Judge,
-    /// The sequential tests said abort.
+    /// It fails more often than the old release: the sequential test said abort.
     Sequential,
+    /// It is slower than the old release was: the sequential test said abort.
+    Slow,
     /// The error budget burns too fast.
     Burn,
     /// The canary does not stay ready.
@@ -157,9 +159,14 @@ pub struct State {
     pub missed: u32,
     /// Since when the nodes confirm weight 0, when going back.
     pub drained_since: Option<u64>,
-    /// The evidence of the sequential tests. Never begun anew while the rollout lives.
+    /// The evidence about failures. Never begun anew while the rollout lives.
     pub watch: Watch,
+    /// The evidence about slow requests. Never begun anew either.
+    pub slowness: Slowness,
 }
+
+/// The chance of a false alarm that each of a rollout's two sequential tests may have, so that both have alpha.
+pub(crate) const ALPHA_EACH: f64 = ALPHA / 2.0;
 
 impl State {
     /// A rollout that has done nothing.
@@ -173,7 +180,8 @@ impl State {
             seen: now,
             missed: 0,
             drained_since: None,
-            watch: Watch::new(ALPHA),
+            watch: Watch::new(ALPHA_EACH),
+            slowness: Slowness::default(),
         }
     }
 }
@@ -185,6 +193,10 @@ pub struct Telemetry {
     pub failures: Vec<(Arm, f64)>,
     /// The canary's requests that did not fail.
     pub canary_successes: u64,
+    /// The canary's requests above the quantile of the old release that was frozen when the rollout began.
+    pub canary_slow: u64,
+    /// The canary's requests that were not.
+    pub canary_quick: u64,
     /// The judge's verdict on a step, if it has one.
     pub verdict: Option<(usize, Verdict)>,
     /// Whether the canary's error budget burns as fast as calls for going back.

@@ -60,9 +60,9 @@ impl<const N: usize> Default for Evidence<N> {
 }
 
 impl<const N: usize> Evidence<N> {
-    fn multiply(&mut self, factors: [f64; N]) {
-        for (ln, factor) in self.ln.iter_mut().zip(factors) {
-            *ln += factor.ln();
+    fn add(&mut self, ln_factors: [f64; N]) {
+        for (ln, factor) in self.ln.iter_mut().zip(ln_factors) {
+            *ln += factor;
         }
         self.ln_max = self.ln_max.max(self.ln_e());
     }
@@ -102,11 +102,11 @@ impl Failures {
         if exposure <= 0.0 || exposure >= 1.0 {
             return;
         }
-        self.0.multiply(RATIOS.map(|r| {
+        self.0.add(RATIOS.map(|r| {
             let spread = 1.0 - exposure + exposure * r;
             match arm {
-                Arm::Canary => r / spread,
-                Arm::Baseline => 1.0 / spread,
+                Arm::Canary => (r / spread).ln(),
+                Arm::Baseline => -spread.ln(),
             }
         }));
     }
@@ -122,14 +122,11 @@ impl Failures {
 pub struct Slowness(Evidence<4>);
 
 impl Slowness {
-    /// Takes in one of the canary's requests: was it above the quantile that was frozen when the rollout began?
-    pub fn observe(&mut self, slow: bool) {
-        self.0.multiply(SLOW_SHARES.map(|share| {
-            if slow {
-                share / SLOW_SHARE
-            } else {
-                (1.0 - share) / (1.0 - SLOW_SHARE)
-            }
+    /// Takes in some of the canary's requests: how many were above the quantile that was frozen when the rollout began,
+    /// and how many were not. To look once after many is to look less often, never to err more.
+    pub fn observe(&mut self, slow: u64, quick: u64) {
+        self.0.add(SLOW_SHARES.map(|share| {
+            slow as f64 * (share / SLOW_SHARE).ln() + quick as f64 * ((1.0 - share) / (1.0 - SLOW_SHARE)).ln()
         }));
     }
 

@@ -1,7 +1,7 @@
 //! The transitions. Guards come first and are asked in every phase in which the canary has traffic; then what a person
 //! wants; then the phase's own road forward.
 
-use super::{Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
+use super::{ALPHA_EACH, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
 use crate::judge::Verdict;
 use crate::judge::sequential::Call;
 use crate::limits::{DOUBT_MAX, MISSED_MAX, PROGRESS_MAX, WATCH_GAP_MAX, WEIGHT_MAX};
@@ -18,6 +18,8 @@ pub(super) fn advance(spec: &Spec, state: &State, observed: &Observed, now: u64)
             next.watch.observe(*arm, true, *exposure);
         }
         next.watch.succeed(telemetry.canary_successes);
+        next.slowness
+            .observe(telemetry.canary_slow, telemetry.canary_quick);
         next.missed = 0;
     } else {
         next.missed = next.missed.saturating_add(1);
@@ -77,6 +79,9 @@ fn must_go_back(next: &State, observed: &Observed, telemetry: Option<&Telemetry>
     }
     if next.watch.call() == Call::Abort {
         return Some(Reason::Sequential);
+    }
+    if next.slowness.evidence().aborts(ALPHA_EACH) {
+        return Some(Reason::Slow);
     }
     // Where both releases fail, the canary is not to blame.
     if telemetry.is_some_and(|telemetry| telemetry.burning && !telemetry.both_fail) {

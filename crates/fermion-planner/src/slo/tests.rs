@@ -183,6 +183,8 @@ fn series(frames: &[(u64, Counts)]) -> Series {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn neither_order_nor_parts_nor_storage_change_the_answer(frames in frames(), cut in any::<prop::sample::Index>()) {
         let whole = series(&frames);

@@ -209,7 +209,7 @@ proptest! {
         for (canary, failed, exposure) in events {
             let arm = if canary { Arm::Canary } else { Arm::Baseline };
             watch.observe(arm, failed, f64::from(exposure) / 1000.0);
-            slow.observe(failed);
+            slow.observe(u64::from(failed), u64::from(!failed));
             prop_assert!(watch.evidence().p() <= p);
             p = watch.evidence().p();
         }

@@ -80,7 +80,8 @@ fn an_equally_slow_release_and_a_true_ratio_are_seldom_aborted() {
         let mut slow = Slowness::default();
         let mut ratio = Ratio::new(vec![0.05, 0.95], Some(vec![5.0, 95.0]));
         for _ in 0..200 {
-            slow.observe(random.chance(0.05));
+            let is_slow = random.chance(0.05);
+            slow.observe(u64::from(is_slow), u64::from(!is_slow));
         }
         for _ in 0..20 {
             let canary = (0..50).filter(|_| random.chance(0.05)).count() as u64;

@@ -71,6 +71,15 @@ fn guards_take_it_back_from_any_weight() {
             },
         );
         ends(
+            "slow",
+            Phase::RolledBack(Reason::Slow),
+            |_, state, _, observed| {
+                if at(state) {
+                    (telemetry(observed).canary_slow, telemetry(observed).canary_quick) = (40, 60);
+                }
+            },
+        );
+        ends(
             "burn",
             Phase::RolledBack(Reason::Burn),
             |_, state, _, observed| {
