@@ -282,8 +282,8 @@ pub struct Report {
     pub metrics: Vec<Finding>,
 }
 
-/// Judges a release. A failure stands whatever else is unknown; otherwise one metric that cannot be told makes the whole
-/// inconclusive, because leaving it out would promote on silence.
+/// Judges a release. It fails only for something that was found; otherwise one metric that cannot be told makes the whole
+/// inconclusive, because leaving it out would promote on silence. (The original fails a release of which it knows nothing.)
 pub fn judge(request: &Request) -> Report {
     let findings: Vec<Finding> = request
         .metrics
@@ -301,17 +301,15 @@ pub fn judge(request: &Request) -> Report {
         })
         .collect();
     let Score { summary, groups } = score(&judged, &request.groups);
-    let unknown = findings
-        .iter()
-        .any(|finding| finding.classification == Classification::Inconclusive);
-    let decided = findings
-        .iter()
-        .any(|finding| finding.classification != Classification::Inconclusive);
-    let verdict = if unknown && !decided {
-        Verdict::Inconclusive
-    } else if summary < request.marginal {
+    let has = |class: Classification| findings.iter().any(|finding| finding.classification == class);
+    let worse = has(Classification::High)
+        || has(Classification::Low)
+        || has(Classification::NodataFail)
+        || findings.iter().any(|finding| finding.critical);
+    let failed = summary < request.marginal;
+    let verdict = if failed && (worse || request.rules.compatibility == Compatibility::Kayenta) {
         Verdict::Fail
-    } else if unknown {
+    } else if failed || has(Classification::Inconclusive) {
         Verdict::Inconclusive
     } else if summary < request.pass {
         Verdict::Marginal

@@ -26,7 +26,7 @@ fn metric(canary: &[f64], baseline: &[f64]) -> Metric {
 
 #[test]
 fn what_cannot_be_told_is_inconclusive_and_never_promotes() {
-    use Classification::{High, Inconclusive, Pass};
+    use Classification::{High, Inconclusive, Nodata, NodataFail, Pass};
     let good: Vec<f64> = (0..20).map(f64::from).collect();
     let bad: Vec<f64> = (100..120).map(f64::from).collect();
     let fine = || metric(&good, &good);
@@ -35,6 +35,15 @@ fn what_cannot_be_told_is_inconclusive_and_never_promotes() {
     let none_measured = Metric {
         nan: Missing::Replace,
         ..metric(&[], &good)
+    };
+    let silent = || metric(&[], &good);
+    let silent_but_critical = Metric {
+        critical: true,
+        ..silent()
+    };
+    let silent_but_needed = Metric {
+        must_have_data: true,
+        ..silent()
     };
     let overflow = metric(&[f64::MAX; 8], &[f64::MIN; 8]);
     for (metrics, classes, verdict) in [
@@ -48,6 +57,9 @@ fn what_cannot_be_told_is_inconclusive_and_never_promotes() {
         ),
         (vec![worse(), thin()], vec![High, Inconclusive], Verdict::Fail),
         (vec![none_measured], vec![Inconclusive], Verdict::Inconclusive),
+        (vec![silent()], vec![Nodata], Verdict::Inconclusive),
+        (vec![silent_but_critical], vec![Nodata], Verdict::Fail),
+        (vec![silent_but_needed], vec![NodataFail], Verdict::Fail),
         (vec![overflow], vec![Inconclusive], Verdict::Inconclusive),
         (
             vec![fine(), fine(), worse()],
