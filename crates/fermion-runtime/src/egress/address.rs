@@ -223,10 +223,13 @@ mod tests {
         ));
     }
 
+    /// Rules, host, whether it was public, its addresses, and what comes of it.
+    type Case<'a> = (&'a [&'a str], &'a str, bool, &'a [&'a str], &'a str);
+
     /// What a grant makes of a name that leads to these addresses: `public`, `private`, or the reason for a refusal.
     #[test]
     fn judges_all_addresses_of_a_name() {
-        let cases: [(&[&str], &str, bool, &[&str], &str); 20] = [
+        let cases: &[Case<'_>] = &[
             (&["api.test"], "api.test", false, &["1.1.1.1"], "public"),
             (
                 &["api.test"],
@@ -296,7 +299,7 @@ mod tests {
             (&["*"], "localhost", false, &["127.0.0.1"], "private"),
             (&["*"], "127.0.0.1", false, &["127.0.0.1"], "private"),
         ];
-        for (rules, host, was_public, addresses, expected) in cases {
+        for &(rules, host, was_public, addresses, expected) in cases {
             let rules: Vec<_> = rules
                 .iter()
                 .map(|rule| EgressRule::parse(rule).unwrap())

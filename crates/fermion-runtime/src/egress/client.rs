@@ -84,6 +84,19 @@ impl EgressClient {
             .clone()
     }
 
+    /// True if an upstream is being called, or is not to be called for a while.
+    fn is_needed(&self, upstream: &Arc<Upstream>) -> bool {
+        let standing = upstream.breaker().standing();
+        let is_needed = match standing {
+            Standing::Open(until) => until > self.now(),
+            Standing::Closed | Standing::Probing => false,
+        } || Arc::strong_count(upstream) > 1;
+        if !is_needed && standing != Standing::Closed {
+            self.observe(Some(upstream.rule), EgressEvent::Closed);
+        }
+        is_needed
+    }
+
     /// What is known of an upstream. None if there are too many that are called, or failing, at the moment.
     pub(crate) fn upstream(&self, origin: Origin, rule: usize) -> Option<Arc<Upstream>> {
         let mut upstreams = held(&self.upstreams);
@@ -91,9 +104,7 @@ impl EgressClient {
             return Some(upstream.clone());
         }
         if upstreams.len() >= limits::EGRESS_UPSTREAMS_MAX {
-            upstreams.retain(|_, upstream| {
-                Arc::strong_count(upstream) > 1 || upstream.breaker().standing() != Standing::Closed
-            });
+            upstreams.retain(|_, upstream| self.is_needed(upstream));
         }
         if upstreams.len() >= limits::EGRESS_UPSTREAMS_MAX {
             return None;
@@ -109,5 +120,37 @@ impl EgressClient {
         });
         upstreams.insert(origin, upstream.clone());
         Some(upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_upstreams_is_bounded() {
+        let client = EgressClient::new(Arc::new(Grants::default()));
+        let origin = |n: usize| Origin::new(false, &format!("host-{n}.test"), 80);
+        let held: Vec<_> = (0..limits::EGRESS_UPSTREAMS_MAX)
+            .map(|n| client.upstream(origin(n), 0).expect("there is room"))
+            .collect();
+        assert!(
+            client.upstream(origin(1_000), 0).is_none(),
+            "all of them are being called"
+        );
+        assert!(
+            client
+                .upstream(origin(0), 0)
+                .is_some_and(|same| Arc::ptr_eq(&same, &held[0]))
+        );
+        drop(held);
+        for n in 1_000..3_000 {
+            assert!(client.upstream(origin(n), 0).is_some(), "{n}");
+        }
+        assert!(held_upstreams(&client) <= limits::EGRESS_UPSTREAMS_MAX);
+    }
+
+    fn held_upstreams(client: &EgressClient) -> usize {
+        held(&client.upstreams).len()
     }
 }

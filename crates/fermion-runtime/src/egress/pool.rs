@@ -38,7 +38,6 @@ struct Host {
     shared: Vec<Shared>,
     /// All that are there or being made.
     open: usize,
-    connecting: usize,
     waiting: usize,
     /// It has been seen to speak HTTP/1 only.
     is_h1: bool,
@@ -130,7 +129,6 @@ impl Pool {
         };
         if is_allowed || (is_fresh && host.open < limits::EGRESS_CONNECTIONS_MAX) {
             host.open += 1;
-            host.connecting += 1;
             return Ok(Step::Open(Opening {
                 pool: self.me.clone(),
                 origin: origin.clone(),
@@ -187,11 +185,16 @@ impl Pool {
         self.sweep();
     }
 
-    fn closed(&self, origin: &Arc<Origin>, id: u64) {
-        if let Some(host) = self.hosts().get_mut(origin) {
-            host.shared.retain(|shared| shared.id != id);
-            host.open -= 1;
-            host.freed.notify_one();
+    /// A connection is gone, or never came about. An upstream without any is forgotten, since a guest that may call
+    /// anybody could name more of them than there is room for.
+    fn closed(&self, origin: &Arc<Origin>, id: Option<u64>) {
+        let mut hosts = self.hosts();
+        let Some(host) = hosts.get_mut(origin) else { return };
+        host.shared.retain(|shared| Some(shared.id) != id);
+        host.open -= 1;
+        host.freed.notify_one();
+        if host.open == 0 && host.waiting == 0 {
+            hosts.remove(origin);
         }
     }
 
@@ -266,7 +269,7 @@ impl Opening {
         let id = pool.next_id.fetch_add(1, Relaxed);
         let closed = {
             let (me, origin) = (self.pool.clone(), origin.clone());
-            move || me.upgrade().inspect(|pool| pool.closed(&origin, id))
+            move || me.upgrade().inspect(|pool| pool.closed(&origin, Some(id)))
         };
         let io = TokioIo::new(connected.stream);
         let sender = if connected.is_h2 {
@@ -292,7 +295,6 @@ impl Opening {
         self.is_done = true;
         let mut hosts = pool.hosts();
         let host = hosts.entry(origin.clone()).or_default();
-        host.connecting -= 1;
         host.is_h1 = !connected.is_h2;
         if let Sender::H2(sender, id) = &sender {
             host.shared.push(Shared {
@@ -311,15 +313,10 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        if let Some(pool) = self.pool.upgrade()
-            && let Some(host) = pool.hosts().get_mut(&self.origin)
+        if !self.is_done
+            && let Some(pool) = self.pool.upgrade()
         {
-            host.open -= 1;
-            host.connecting -= 1;
-            host.freed.notify_one();
+            pool.closed(&self.origin, None);
         }
     }
 }

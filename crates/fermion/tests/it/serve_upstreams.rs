@@ -1,6 +1,7 @@
 //! Upstreams as they are: slow, dropping, bursting, behind TLS. Few connections for many calls, a breaker between them
 //! and the guest, and no second attempt that could do harm.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -299,6 +300,39 @@ fn a_slow_reader_holds_the_upstream_back() {
         assert_eq!(connection.head().expect("a head").status, 200, "{guest}");
         let written = upstream.held_back();
         assert!(written < 32 * 1024 * 1024, "{guest}: {written} bytes");
+        let grown = serve.process.memory_kib().saturating_sub(before);
+        assert!(grown < 16 * 1024, "{guest}: {grown} KiB");
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_read_holds_the_caller_back() {
+    for guest in EDGES {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let grant = address.to_string();
+        let limits = ["--wall-time", "1m", "--request-body", "1GiB"];
+        let options = [&["--threads", "1", "--allow-http", &grant][..], &limits].concat();
+        let serve = Serve::start(guest, &options);
+        Ask::get("/hello")
+            .send(serve.address)
+            .expect(200, "Hello, world!\n");
+        let before = serve.process.memory_kib();
+        let connection = Connection::open(serve.address);
+        let mut writer = connection.writer();
+        writer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let path = format!("/fetch-post?url={}", encode(&format!("http://{address}/")));
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: test.example\r\ntransfer-encoding: chunked\r\n\r\n");
+        writer.write_all(head.as_bytes()).unwrap();
+        // It is connected to, and says and reads nothing.
+        let (_unread, _) = listener.accept().unwrap();
+        let chunk = [b"10000\r\n", &*vec![b'u'; 64 * 1024], b"\r\n"].concat();
+        let mut written = 0;
+        while writer.write_all(&chunk).is_ok() {
+            written += chunk.len();
+        }
+        assert!(written < 48 * 1024 * 1024, "{guest}: {written} bytes");
         let grown = serve.process.memory_kib().saturating_sub(before);
         assert!(grown < 16 * 1024, "{guest}: {grown} KiB");
     }
