@@ -56,6 +56,41 @@ pub struct Build {
     pub strip: bool,
     /// A CycloneDX file to attach, relative to the folder; none: what the component or `Cargo.lock` says.
     pub sbom: Option<String>,
+    /// Whether initialisation runs when the package is made, and its memory is packed.
+    pub snapshot: bool,
+    /// What may be frozen all the same.
+    pub snapshot_allow: BTreeSet<SnapshotAllow>,
+}
+
+/// Something of the world that a snapshot may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SnapshotAllow {
+    /// What `wasi:random/insecure-seed` answers: hash tables then have the same seed in every instance.
+    InsecureSeed,
+}
+
+impl SnapshotAllow {
+    /// All there are.
+    pub const ALL: [Self; 1] = [Self::InsecureSeed];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InsecureSeed => "insecure-seed",
+        }
+    }
+}
+
+impl std::str::FromStr for SnapshotAllow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|known| known.word() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::word).join(", ");
+            format!("{text:?} cannot be frozen; what can is {known}")
+        })
+    }
 }
 
 /// The `[instances]` table.

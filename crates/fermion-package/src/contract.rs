@@ -53,10 +53,24 @@ pub(crate) struct Contract {
     /// The list of what is in the component, attached to the package.
     #[serde(default, rename = "sbomDigest", skip_serializing_if = "Option::is_none")]
     pub(crate) sbom_digest: Option<Digest>,
+    /// Present where the component is a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<SnapshotOf>,
     limits: ContractLimits,
     instances: ContractInstances,
     capabilities: Vec<Capability>,
     telemetry: ContractTelemetry,
+}
+
+/// A component that was initialised when its package was made: which one it was before, and what of the world it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotOf {
+    /// Words of `[build] snapshot_allow`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed: BTreeSet<String>,
+    /// The component before.
+    pub component: Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +137,13 @@ pub(crate) struct Terms {
 
 impl Config {
     /// The config of a component packed under `manifest`.
-    pub(crate) fn new(manifest: &Manifest, facts: &Facts, wasm: Digest, sbom: Option<Digest>) -> Self {
+    pub(crate) fn new(
+        manifest: &Manifest,
+        facts: &Facts,
+        wasm: Digest,
+        sbom: Option<Digest>,
+        snapshot: Option<&SnapshotOf>,
+    ) -> Self {
         Self {
             architecture: "wasm".to_owned(),
             author: None,
@@ -137,6 +157,7 @@ impl Config {
             os: facts.target.os().to_owned(),
             contract: Contract {
                 sbom_digest: sbom,
+                snapshot: snapshot.cloned(),
                 ..Contract::new(manifest)
             },
         }
@@ -221,6 +242,7 @@ impl Contract {
             version: manifest.version.clone(),
             serial: manifest.serial,
             sbom_digest: None,
+            snapshot: None,
             limits: ContractLimits {
                 concurrency: limits.concurrency,
                 cpu_time_micros: micros(limits.cpu_time),

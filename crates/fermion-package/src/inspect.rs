@@ -5,6 +5,7 @@ use fermion_model::units::{format_bytes, format_duration};
 use fermion_model::{Digest, PackageName};
 use serde::Serialize;
 
+use crate::contract::SnapshotOf;
 use crate::facts::Section;
 use crate::load::{self, Documents};
 use crate::trust::Signer;
@@ -28,6 +29,9 @@ pub struct Inspection {
     pub wasm_bytes: u64,
     /// The world it is made for.
     pub target: String,
+    /// What its component was before its initialisation, if it is a snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotOf>,
     /// What it imports.
     pub imports: Vec<String>,
     /// What it exports.
@@ -136,6 +140,7 @@ pub fn inspect(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Res
         wasm: wasm.digest,
         wasm_bytes: wasm.size,
         target: config.component.target,
+        snapshot: config.contract.snapshot,
         imports: config.component.imports,
         exports: config.component.exports,
         sections: component.map(|facts| facts.sections).unwrap_or_default(),

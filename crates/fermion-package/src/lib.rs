@@ -38,6 +38,7 @@ mod when;
 
 pub use attest::{Attestations, attest, attestations};
 pub use build::{Cancel, Environment, build, rebuild};
+pub use contract::SnapshotOf;
 pub use error::{Error, RegistryFault, Result};
 pub use facts::{Facts, Handler, Target, facts};
 pub use inspect::{Inspection, inspect};

@@ -7,7 +7,7 @@ use fermion_model::manifest::{Capabilities, Instances, Telemetry};
 use fermion_model::{Digest, PackageName};
 
 use crate::canonical::{CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
-use crate::contract::{Config, Terms};
+use crate::contract::{Config, SnapshotOf, Terms};
 use crate::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX, WASM_BYTES_MAX};
 use crate::{Error, Facts, Result, Store, Target, Trust, Verified, When, facts, verify};
 
@@ -30,6 +30,8 @@ pub struct VerifiedPackage {
     pub capabilities: Capabilities,
     /// Who to ask when it fails.
     pub telemetry: Telemetry,
+    /// What its component was before, if it is a snapshot.
+    pub snapshot: Option<SnapshotOf>,
     /// What it serves.
     pub target: Target,
     /// The component's address.
@@ -76,6 +78,7 @@ pub fn load(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Result
         instances,
         capabilities,
         telemetry,
+        snapshot: config.contract.snapshot,
         target: facts.target,
         wasm_digest: layer.digest,
         wasm,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::attest::{PROVENANCE_PREDICATE, SBOM_TYPE};
 use crate::canonical::{self, CONFIG_TYPE, Descriptor, ImageManifest, MANIFEST_TYPE, WASM_TYPE};
-use crate::contract::Config;
+use crate::contract::{Config, SnapshotOf};
 use crate::limits::PROVENANCES_MAX;
 use crate::{Facts, PrivateKey, Result, Store, attach, attest, facts, sign};
 
@@ -37,21 +37,29 @@ pub struct Companions<'a> {
     pub sbom: Option<&'a [u8]>,
     /// Where it comes from: the SLSA predicate, and the key that vouches for it.
     pub provenance: Option<(&'a Value, &'a PrivateKey)>,
+    /// What the component was before its initialisation, if it is a snapshot.
+    pub snapshot: Option<&'a SnapshotOf>,
 }
 
 /// Writes the package's blobs. It has no tag and no signature yet, so nothing will run it.
 pub fn pack(manifest: &Manifest, wasm: &[u8], store: &Store) -> Result<Packed> {
-    pack_naming(manifest, wasm, store, None)
+    pack_naming(manifest, wasm, store, None, None)
 }
 
-fn pack_naming(manifest: &Manifest, wasm: &[u8], store: &Store, sbom: Option<Digest>) -> Result<Packed> {
+fn pack_naming(
+    manifest: &Manifest,
+    wasm: &[u8],
+    store: &Store,
+    sbom: Option<Digest>,
+    snapshot: Option<&SnapshotOf>,
+) -> Result<Packed> {
     let facts = facts(wasm)?;
     facts.check_imports()?;
     let layer = Descriptor::of(WASM_TYPE, wasm).note(
         "org.opencontainers.image.title",
         &format!("{}.wasm", manifest.name.base()),
     );
-    let config = canonical::json(&Config::new(manifest, &facts, layer.digest, sbom));
+    let config = canonical::json(&Config::new(manifest, &facts, layer.digest, sbom, snapshot));
     let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
     let (wasm_digest, config_digest) = (layer.digest, config_descriptor.digest);
     let mut image = ImageManifest::new(config_descriptor, vec![layer]);
@@ -88,8 +96,12 @@ pub fn publish_with(
     key: &PrivateKey,
     companions: Companions<'_>,
 ) -> Result<Packed> {
-    let Companions { sbom, provenance } = companions;
-    let packed = pack_naming(manifest, wasm, store, sbom.map(canonical::digest))?;
+    let Companions {
+        sbom,
+        provenance,
+        snapshot,
+    } = companions;
+    let packed = pack_naming(manifest, wasm, store, sbom.map(canonical::digest), snapshot)?;
     sign(store, &manifest.name, &packed.digest, key)?;
     if let Some(sbom) = sbom {
         attach(

@@ -1,14 +1,16 @@
 //! From what a build left to what is packed: the bill of materials is taken out first, while the component still says
 //! what it is made of; then everything that no engine needs is stripped.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use fermion_model::manifest::Manifest;
-use serde_json::Value;
+use fermion_model::manifest::{Manifest, SnapshotAllow};
+use serde_json::{Value, json};
 
+use crate::contract::SnapshotOf;
 use crate::limits::WORKSPACE_LEVELS_MAX;
 use crate::sbom::{self, LOCK_FILE, Sbom};
-use crate::{Environment, Result, Sizes, provenance, sizes, strip};
+use crate::{Environment, Result, Sizes, canonical, provenance, sizes, strip};
 
 /// A component that is ready to be packed, and what is known of it.
 #[derive(Debug, Clone)]
@@ -23,6 +25,21 @@ pub struct Prepared {
     pub sbom: Option<Sbom>,
     /// How it came to be: the predicate of a provenance statement.
     pub provenance: Value,
+    /// What `wasm` was before, once it has become a snapshot.
+    pub snapshot: Option<SnapshotOf>,
+}
+
+impl Prepared {
+    /// Puts the component as its initialisation left it in the place of what it was, and says so.
+    pub fn freeze(&mut self, frozen: Vec<u8>, allowed: &BTreeSet<SnapshotAllow>) {
+        let of = SnapshotOf {
+            allowed: allowed.iter().map(|allowed| allowed.word().to_owned()).collect(),
+            component: canonical::digest(&self.wasm),
+        };
+        self.provenance["buildDefinition"]["internalParameters"]["snapshot"] = json!(of);
+        self.wasm = frozen;
+        self.snapshot = Some(of);
+    }
 }
 
 /// Prepares the component that the build of `folder` left, in the environment that it was built in. `sbom` is a file
@@ -52,6 +69,7 @@ pub fn prepare(
         sizes,
         sbom,
         provenance: provenance::predicate(manifest, folder, environment),
+        snapshot: None,
     })
 }
 

@@ -6,17 +6,14 @@ mod child;
 mod generation;
 mod jail;
 mod probe;
+mod process;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use fermion_model::Digest;
-use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
 use crate::engine::{Engines, Generation};
@@ -25,10 +22,10 @@ use crate::limits;
 use crate::native::Native;
 use crate::seal::{CacheUsage, NativeCache, NativeCode, SealKey};
 
+pub(crate) use child::arguments;
 pub use child::compile_child;
-
-/// Bytes of a child's complaint that are kept.
-const COMPLAINT_BYTES_MAX: u64 = 8 * 1024;
+pub(crate) use generation::generation;
+pub(crate) use process::{Ended, Order};
 
 /// What one compilation may use. All of it is enforced by the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,43 +213,27 @@ impl Compiler {
     async fn run_child(&self, wasm: Vec<u8>, generation: Generation) -> Result<Vec<u8>, Error> {
         // Closed never: it lives as long as the compiler.
         let _turn = self.children.acquire().await.ok();
-        let failed = |source| Error::file("run the compiler as", &self.config.executable, source);
-        let directory = self.config.cache.clone();
-        let (input, output) = blocking(move || exchange_files(&directory, &wasm)).await??;
         let allowed = self.config.limits;
-        let mut child = tokio::process::Command::new(&self.config.executable)
-            .args(child::arguments(generation, allowed))
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(input))
-            .stdout(Stdio::from(output.try_clone().map_err(failed)?))
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        let stderr = child.stderr.take().expect("piped above");
-        let wait = async {
-            let mut complaint = Vec::new();
-            // Whatever cannot be read of the complaint is not worth an error of its own.
-            drop(stderr.take(COMPLAINT_BYTES_MAX).read_to_end(&mut complaint).await);
-            (
-                child.wait().await,
-                String::from_utf8_lossy(&complaint).trim().to_owned(),
-            )
+        let what = match generation {
+            Generation::P2 => "p2",
+            Generation::P3 => "p3",
         };
-        let Ok((status, complaint)) = tokio::time::timeout(allowed.wall, wait).await else {
-            return Err(Error::CompileLimit(format!("not done after {:?}", allowed.wall)));
+        let order = Order {
+            executable: &self.config.executable,
+            directory: &self.config.cache,
+            arguments: arguments(what, allowed).into(),
+            wall: allowed.wall,
         };
-        let status = status.map_err(failed)?;
-        if status.success() {
-            self.announce(&complaint);
-            return blocking(move || read_back(output)).await?.map_err(failed);
-        }
-        Err(match status.code() {
-            Some(child::EXIT_COMPONENT_INVALID) => Error::ComponentInvalid(complaint),
-            Some(code) => Error::CompileFailed(format!("status {code}: {complaint}")),
-            None => Error::CompileLimit(format!(
+        Err(match order.run(wasm).await? {
+            Ended::Done { output, said } => {
+                self.announce(&said);
+                return Ok(output);
+            }
+            Ended::Refused { complaint } => Error::ComponentInvalid(complaint),
+            Ended::Limit { complaint } => Error::CompileLimit(complaint),
+            Ended::Failed { code, complaint } => Error::CompileFailed(format!("status {code}: {complaint}")),
+            Ended::TooLong => Error::CompileLimit(format!("not done after {:?}", allowed.wall)),
+            Ended::Killed { status } => Error::CompileLimit(format!(
                 "the compiler was ended by {status}; it may use {} MiB and {} s of CPU",
                 allowed.memory_bytes >> 20,
                 allowed.cpu_seconds
@@ -278,22 +259,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|ended| Error::CompileFailed(format!("the work on files was stopped: {ended}")))
-}
-
-/// Two unnamed files: what the child reads and what it writes. It is given no path at all.
-fn exchange_files(directory: &Path, wasm: &[u8]) -> Result<(File, File), Error> {
-    let make = || -> std::io::Result<_> {
-        let mut input = tempfile::tempfile_in(directory)?;
-        input.write_all(wasm)?;
-        input.rewind()?;
-        Ok((input, tempfile::tempfile_in(directory)?))
-    };
-    make().map_err(|source| Error::file("write in", directory, source))
-}
-
-fn read_back(mut output: File) -> std::io::Result<Vec<u8>> {
-    output.rewind()?;
-    let mut code = Vec::new();
-    output.take(limits::NATIVE_BYTES_MAX).read_to_end(&mut code)?;
-    Ok(code)
 }

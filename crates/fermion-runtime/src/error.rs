@@ -44,6 +44,12 @@ pub enum Error {
     /// The compiling child failed for another reason.
     #[error("COMPILE_FAILED: {0}")]
     CompileFailed(String),
+    /// A component whose initialisation cannot be frozen.
+    #[error("SNAPSHOT_REFUSED: {0}")]
+    SnapshotRefused(String),
+    /// An initialisation that uses more than it may.
+    #[error("SNAPSHOT_LIMIT: {0}")]
+    SnapshotLimit(String),
     /// A file of native code that is not what this node sealed for this component and this engine.
     #[error(
         "SEAL_INVALID: the cached native code for {digest} is not loaded: {why}; it is kept aside in `quarantine`, \
@@ -84,6 +90,8 @@ impl Error {
             Self::ImportUnknown(_) => "IMPORT_UNKNOWN",
             Self::CompileLimit(_) => "COMPILE_LIMIT",
             Self::CompileFailed(_) => "COMPILE_FAILED",
+            Self::SnapshotRefused(_) => "SNAPSHOT_REFUSED",
+            Self::SnapshotLimit(_) => "SNAPSHOT_LIMIT",
             Self::SealInvalid { .. } => "SEAL_INVALID",
             Self::Authorities { .. } => "EGRESS_CA_INVALID",
             Self::Directory { .. } => "DIRECTORY",

@@ -20,6 +20,7 @@ mod output;
 mod program;
 mod response;
 mod seal;
+mod snapshot;
 mod state;
 
 pub use compile::{CompileLimits, Compiled, Compiler, CompilerConfig, compile_child};
@@ -34,3 +35,4 @@ pub use meter::Meter;
 pub use output::{GuestOutput, Stream};
 pub use program::Program;
 pub use seal::{CacheUsage, SealKey};
+pub use snapshot::{Initialisation, snapshot};

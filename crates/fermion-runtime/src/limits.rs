@@ -170,6 +170,11 @@ pub const COMPILE_NICENESS: i32 = 10;
 /// Compilations at once: one that is made to take its whole time leaves a place for others.
 pub const COMPILATIONS_MAX: usize = 2;
 
+/// Instructions of a component's initialisation for a snapshot: some seconds, and the same on every machine.
+pub const SNAPSHOT_INSTRUCTIONS_MAX: u64 = 5_000_000_000;
+/// Address space reserved behind a memory of a component that is initialised, in bytes: it grows in steps of that.
+pub const SNAPSHOT_GROWTH_BYTES: u64 = 16 * MIB as u64;
+
 /// Native code kept on disk beyond what is pinned, in bytes, unless configured: about a thousand small components.
 pub const NATIVE_CACHE_BYTES_MAX: u64 = 2048 * MIB as u64;
 /// Refused files of native code that are kept aside to be looked at.

@@ -6,6 +6,7 @@ mod judge;
 mod native;
 mod registries;
 mod registry;
+mod snapshot;
 mod trust;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteAr
 pub(crate) use registry::{
     AnonymousRight, QuotaArgs, RegistryAction, RegistryServe, RegistryServerArgs, TokenAction,
 };
+pub(crate) use snapshot::SnapshotArgs;
 pub(crate) use trust::{
     ApplyTo, ChannelAction, ChannelArgs, ChannelPublish, KeyAction, KeyArgs, KeyImport, KeyNew, KeyRevoke,
     KeyRotate, SignArgs, TrustAction, TrustAdd, TrustArgs,
@@ -249,6 +251,8 @@ pub(crate) struct BuildArgs {
     /// A CycloneDX file that says what the component is made of, in place of what is found.
     #[arg(long, value_name = "FILE")]
     pub(crate) sbom: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArgs,
     /// Build a second time in another folder, with another home, user and number of jobs, and compare.
     #[arg(long)]
     pub(crate) verify: bool,
@@ -264,6 +268,8 @@ pub(crate) struct PackArgs {
     /// A CycloneDX file that says what the component is made of, in place of what is found.
     #[arg(long, value_name = "FILE")]
     pub(crate) sbom: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

@@ -1,5 +1,6 @@
 //! A project folder on its way to a package: manifest, app, build, publish. Shared by `build`, `pack`, `deploy`, `up`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
 use fermion_model::app::{APP_FILE, App, PackageChoice};
-use fermion_model::manifest::{MANIFEST_FILE, Manifest};
+use fermion_model::manifest::{MANIFEST_FILE, Manifest, SnapshotAllow};
 use fermion_model::{Digest, RemoteReference};
 use fermion_package::build::{Difference, Varied, doubts};
 use fermion_package::keys::SigningKeys;
@@ -15,7 +16,9 @@ use fermion_package::secrets::{AllowList, Scan};
 use fermion_package::{
     Cancel, Companions, Environment, Packed, Prepared, Store, build, prepare, publish_with, rebuild,
 };
+use fermion_runtime::{Initialisation, snapshot};
 
+use crate::cli::SnapshotArgs;
 use crate::output;
 use crate::sink::seconds_now;
 
@@ -74,7 +77,7 @@ impl Project {
     /// Runs the build command and makes the component ready to be packed. What the build says, and that it goes on,
     /// goes to standard error. Dropping the future ends the build with everything it started. `sbom` is a file that
     /// takes the place of the bill of materials that would be found.
-    pub(crate) async fn build(&self, sbom: Option<&Path>) -> Result<Prepared> {
+    pub(crate) async fn build(&self, sbom: Option<&Path>, snapshot: &SnapshotArgs) -> Result<Prepared> {
         let (manifest, folder) = (self.manifest.clone(), self.folder.clone());
         if let Some(build) = &manifest.build {
             let name = &self.app.name;
@@ -85,11 +88,40 @@ impl Project {
             ));
         }
         let sbom = sbom.map(Path::to_owned);
-        self.run(move |environment, cancel, on_line| {
+        let built = self.run(move |environment, cancel, on_line| {
             let built = build(&manifest, &folder, environment, cancel, on_line)?;
             prepare(&manifest, &folder, environment, built, sbom.as_deref())
-        })
-        .await
+        });
+        let mut prepared = built.await?;
+        self.freeze(&mut prepared, snapshot).await?;
+        Ok(prepared)
+    }
+
+    /// Makes a snapshot of the component where the manifest or the command line asks for one.
+    async fn freeze(&self, prepared: &mut Prepared, asked: &SnapshotArgs) -> Result<()> {
+        let mut allowed: BTreeSet<_> = asked.snapshot_allow.iter().copied().collect();
+        let mut is_wanted = asked.snapshot;
+        if let Some(build) = &self.manifest.build {
+            is_wanted |= build.snapshot;
+            allowed.extend(&build.snapshot_allow);
+        }
+        if !is_wanted {
+            return Ok(());
+        }
+        let facts = fermion_package::facts(&prepared.wasm)?;
+        facts.check_imports()?;
+        let initialisation = Initialisation {
+            memory_bytes: self.manifest.limits.memory_bytes,
+            instructions_max: None,
+            is_seed_fixed: allowed.contains(&SnapshotAllow::InsecureSeed),
+        };
+        let executable = std::env::current_exe().context("cannot find this program's own file")?;
+        let frozen = snapshot(&executable, prepared.wasm.clone(), initialisation);
+        let frozen = with_progress(&self.app.name.to_string(), frozen)
+            .await
+            .with_context(|| format!("no snapshot of {}", self.manifest.reference()))?;
+        prepared.freeze(frozen, &allowed);
+        Ok(())
     }
 
     /// Builds a second time, elsewhere, and holds the outcome against the first. Gives what was different about the
@@ -172,6 +204,7 @@ impl Project {
             wasm,
             sbom,
             provenance,
+            snapshot,
             ..
         } = prepared.clone();
         let published = tokio::task::spawn_blocking(move || {
@@ -179,6 +212,7 @@ impl Project {
             let companions = Companions {
                 sbom: sbom.as_ref().map(|sbom| sbom.bytes.as_slice()),
                 provenance: Some((&provenance, &keys.provenance)),
+                snapshot: snapshot.as_ref(),
             };
             let packed = publish_with(&manifest, &wasm, &store, &keys.package, companions)?;
             Ok::<_, fermion_package::Error>((packed, keys.package.public().id()))

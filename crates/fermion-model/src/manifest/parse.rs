@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::origin::Origin;
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 
-use super::{Build, Capabilities, Instances, Manifest, Telemetry};
+use super::{Build, Capabilities, Instances, Manifest, SnapshotAllow, Telemetry};
 
 const SECTIONS: &[&str] = &[
     "package",
@@ -123,7 +123,15 @@ fn read_component(text: &str) -> Result<String, String> {
 }
 
 fn build(root: &mut Section<'_>) -> Result<Option<Build>, DocumentError> {
-    let known = ["command", "watch", "environment", "strip", "sbom"];
+    let known = [
+        "command",
+        "watch",
+        "environment",
+        "strip",
+        "sbom",
+        "snapshot",
+        "snapshot_allow",
+    ];
     let Some(mut build) = root.section("build", &known)? else {
         return Ok(None);
     };
@@ -150,12 +158,17 @@ fn build(root: &mut Section<'_>) -> Result<Option<Build>, DocumentError> {
     let strip = build.boolean("strip")?.unwrap_or(true);
     let next = "write the path of a CycloneDX file, relative to this file";
     let sbom = build.converted("sbom", next, |text| read_path(text).map(|()| text.to_owned()))?;
+    let snapshot = build.boolean("snapshot")?.unwrap_or(false);
+    let next = "write [\"insecure-seed\"], or leave it away";
+    let snapshot_allow = build.list("snapshot_allow", SnapshotAllow::ALL.len(), next, str::parse)?;
     Ok(Some(Build {
         command,
         watch,
         environment,
         strip,
         sbom: sbom.map(|placed| placed.value),
+        snapshot,
+        snapshot_allow: snapshot_allow.into_iter().collect(),
     }))
 }
 

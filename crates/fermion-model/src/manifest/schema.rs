@@ -169,10 +169,28 @@ fn build() -> Value {
         "maxLength": PATH_BYTES_MAX,
         "examples": ["sbom.cdx.json"],
     });
+    let snapshot = json!({
+        "type": "boolean",
+        "description": "Run the component's initialisation when the package is made, and pack the memory that it \
+                        leaves: docs/snapshots.md.",
+        "default": false,
+    });
+    let snapshot_allow = json!({
+        "type": "array",
+        "description": "What a snapshot may hold of the world. insecure-seed: hash tables have the same, known seed in \
+                        every instance.",
+        "items": {"type": "string", "enum": super::SnapshotAllow::ALL.map(super::SnapshotAllow::word)},
+        "maxItems": super::SnapshotAllow::ALL.len(),
+        "uniqueItems": true,
+        "default": [],
+    });
     table(
         "How the component is made. Without this table it has to lie there ready.",
         &["command"],
-        json!({"command": command, "watch": watch, "environment": environment, "strip": strip, "sbom": sbom}),
+        json!({
+            "command": command, "watch": watch, "environment": environment, "strip": strip, "sbom": sbom,
+            "snapshot": snapshot, "snapshot_allow": snapshot_allow,
+        }),
     )
 }
 

@@ -58,6 +58,9 @@ pub struct PolicyFacts {
     pub provenance: ProvenanceFacts,
     /// True if a bill of materials is attached, or is inside.
     pub sbom: bool,
+    /// True if its initialisation ran when it was made, and its memory is what that left. Its signer says so.
+    #[serde(default)]
+    pub snapshot: bool,
     /// Whole days since it was built, if anybody says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_age_days: Option<u64>,
@@ -283,6 +286,7 @@ impl PolicyFacts {
             signers: package.verified.ids().iter().map(ToString::to_string).collect(),
             provenance: ProvenanceFacts::default(),
             sbom: false,
+            snapshot: package.snapshot.is_some(),
             build_age_days: None,
         };
         facts.derive();

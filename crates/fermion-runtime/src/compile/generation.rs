@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::limits;
 
 /// Which engine the component needs, by the names it imports and exports.
-pub(super) fn generation(wasm: &[u8]) -> Result<Generation, Error> {
+pub(crate) fn generation(wasm: &[u8]) -> Result<Generation, Error> {
     use wasmparser::{Encoding, Parser, Payload};
     let invalid = |e: wasmparser::BinaryReaderError| Error::ComponentInvalid(e.to_string());
     if wasm.len() as u64 > limits::COMPONENT_BYTES_MAX {

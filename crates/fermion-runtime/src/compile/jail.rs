@@ -21,12 +21,19 @@ use crate::limits;
 pub(super) struct Layers {
     pub(super) landlock: bool,
     pub(super) seccomp: bool,
+    /// Whether code that is made may also be run: for a snapshot.
+    pub(super) runs_code: bool,
 }
 
 impl Layers {
     pub(super) const ALL: Self = Self {
         landlock: true,
         seccomp: true,
+        runs_code: false,
+    };
+    pub(super) const ALL_BUT_RUNNING: Self = Self {
+        runs_code: true,
+        ..Self::ALL
     };
 }
 
@@ -59,7 +66,7 @@ pub(super) fn enter(allowed: &CompileLimits, layers: Layers) -> io::Result<Vec<S
             lacking.extend(linux::close_paths_and_ports().err());
         }
         if layers.seccomp {
-            lacking.extend(linux::filter_calls()?.err());
+            lacking.extend(linux::filter_calls(layers.runs_code)?.err());
         }
     }
     #[cfg(not(target_os = "linux"))]
@@ -132,18 +139,22 @@ mod linux {
     }
 
     /// The outer error is ours: a filter that cannot be made. The inner one is the system's: it takes none.
-    pub(super) fn filter_calls() -> io::Result<Result<(), String>> {
+    pub(super) fn filter_calls(runs_code: bool) -> io::Result<Result<(), String>> {
         let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
             return Ok(Err("seccomp (not on this processor)".to_owned()));
         };
-        let program = program(arch).map_err(io::Error::other)?;
+        let program = program(arch, runs_code).map_err(io::Error::other)?;
         Ok(seccompiler::apply_filter(&program).map_err(|error| format!("seccomp ({error})")))
     }
 
-    fn program(arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    fn program(arch: TargetArch, runs_code: bool) -> Result<BpfProgram, BackendError> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             UNCONDITIONAL.iter().map(|call| (*call, Vec::new())).collect();
         rules.extend(conditional()?);
+        if runs_code {
+            // Memory that the engine has written code into is made executable; a mapping never is from the start.
+            rules.insert(libc::SYS_mprotect, Vec::new());
+        }
         let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         SeccompFilter::new(rules, absent, SeccompAction::Allow, arch)?.try_into()
     }
@@ -195,7 +206,7 @@ mod linux {
                 libc::SYS_writev,
                 vec![rule(&[(0, Dword, Eq, 1)])?, rule(&[(0, Dword, Eq, 2)])?],
             ),
-            // A compiler writes code, it does not run it: no memory ever becomes executable here.
+            // A compiler writes code, it does not run it: no memory ever becomes executable here, but for a snapshot.
             (
                 libc::SYS_mmap,
                 vec![rule(&[

@@ -15,7 +15,8 @@ use super::{CompileLimits, jail};
 /// Bytes of orders.
 const ORDERS_BYTES_MAX: u64 = 4096;
 
-/// Reads from standard input which walls to build (`all`, `landlock` or `seccomp`) and, on the next line, a folder to
+/// Reads from standard input which walls to build (`all`, `landlock`, `seccomp`, or `snapshot`: all,
+/// for a child that runs code) and, on the next line, a folder to
 /// write into; builds them, tries, and writes a line for each try: its name and `refused` or `done`.
 pub(super) fn run(allowed: &CompileLimits) -> io::Result<()> {
     let mut orders = String::new();
@@ -27,6 +28,7 @@ pub(super) fn run(allowed: &CompileLimits) -> io::Result<()> {
     let layers = jail::Layers {
         landlock: walls != "seccomp",
         seccomp: walls != "landlock",
+        runs_code: walls == "snapshot",
     };
     let folder = PathBuf::from(folder.trim_end());
     // Inherited by mistake, as it were.

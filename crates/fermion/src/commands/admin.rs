@@ -15,7 +15,7 @@ use fermion_package::store::Store;
 use fermion_package::transfer;
 use fermion_telemetry::rfc3339;
 
-use crate::cli::{AdminArgs, AppArgs, DeployArgs, GcArgs, LogsArgs, RollbackArgs};
+use crate::cli::{AdminArgs, AppArgs, DeployArgs, GcArgs, LogsArgs, RollbackArgs, SnapshotArgs};
 use crate::commands::apps;
 use crate::data::DataDirectory;
 use crate::output;
@@ -84,7 +84,7 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
     client.status().await?;
     let data = DataDirectory::open(&arguments.admin.data.directory)?;
     let store = Store::open(&data.store())?;
-    let prepared = project.build(None).await?;
+    let prepared = project.build(None, &SnapshotArgs::default()).await?;
     project.scan(&prepared.wasm, &data.policy()).await?;
     let (packed, _) = project.publish(&prepared, &store, &data.keys()).await?;
     let export = {

@@ -167,6 +167,12 @@ fn show_package(package: &Inspection) {
         "{name}:{version}\n  digest   {digest}\n  target   {target}, {} KiB",
         wasm_bytes.div_ceil(1024)
     ));
+    if let Some(snapshot) = &package.snapshot {
+        output::line(format!("  snapshot of {}", snapshot.component));
+        for allowed in &snapshot.allowed {
+            output::line(format!("           holds {allowed}"));
+        }
+    }
     match (&package.signer, &package.refusal) {
         (Some(signer), None) => output::line(format!("  signer   {signer}")),
         (_, Some(refusal)) => output::line(format!("  refused  {}: {}", refusal.code, refusal.message)),

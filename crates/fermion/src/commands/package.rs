@@ -15,7 +15,9 @@ use crate::project::Project;
 /// Builds and checks the component; on demand, builds it again elsewhere and compares.
 pub(crate) async fn build(arguments: &BuildArgs, json: bool) -> Result<()> {
     let project = open(&arguments.folder)?;
-    let prepared = project.build(arguments.sbom.as_deref()).await?;
+    let prepared = project
+        .build(arguments.sbom.as_deref(), &arguments.snapshot)
+        .await?;
     let facts = facts::facts(&prepared.wasm)?;
     facts.check_imports()?;
     let path = project.folder.join(&project.manifest.component);
@@ -47,7 +49,9 @@ pub(crate) async fn pack(arguments: &PackArgs, json: bool) -> Result<()> {
     let project = open(&arguments.folder)?;
     let data = DataDirectory::open(&arguments.data.directory)?;
     let store = Store::open(&data.store())?;
-    let prepared = project.build(arguments.sbom.as_deref()).await?;
+    let prepared = project
+        .build(arguments.sbom.as_deref(), &arguments.snapshot)
+        .await?;
     project.scan(&prepared.wasm, &data.policy()).await?;
     let (packed, signer) = project.publish(&prepared, &store, &data.keys()).await?;
     if json {
@@ -82,18 +86,24 @@ fn summary(prepared: &Prepared) -> Value {
     });
     json!({
         "bytes": prepared.built.len(), "packed_bytes": prepared.wasm.len(), "sizes": prepared.sizes, "sbom": sbom,
+        "snapshot": prepared.snapshot,
     })
 }
 
 /// The same for people.
 fn show(prepared: &Prepared) {
     let (built, packed) = (prepared.built.len(), prepared.wasm.len());
-    let stripped = if packed < built {
+    let stripped = if prepared.snapshot.is_some() {
+        format!(", {} KiB once initialised", packed.div_ceil(1024))
+    } else if packed < built {
         format!(", {} KiB once stripped", packed.div_ceil(1024))
     } else {
         String::new()
     };
     output::line(format!("  size    {} KiB{stripped}", built.div_ceil(1024)));
+    if let Some(snapshot) = &prepared.snapshot {
+        output::line(format!("  snapshot of {}", snapshot.component));
+    }
     match &prepared.sbom {
         Some(sbom) => output::line(format!(
             "  sbom    {} components, from {}",

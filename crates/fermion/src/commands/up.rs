@@ -11,7 +11,7 @@ use fermion_model::assignment::{AppStatus, Assignment, NodeStatus};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::UpArgs;
+use crate::cli::{SnapshotArgs, UpArgs};
 use crate::commands::{apps, watch};
 use crate::output;
 use crate::project::{self, Project};
@@ -78,7 +78,7 @@ async fn deploy(front: &Front, folder: &std::path::Path, json: bool) -> Result<D
             Duration::ZERO,
         ),
         None => {
-            let prepared = project.build(None).await?;
+            let prepared = project.build(None, &SnapshotArgs::default()).await?;
             let built = begun.elapsed();
             project.scan(&prepared.wasm, &front.data.policy()).await?;
             let (packed, _) = project

@@ -31,6 +31,7 @@ mod serve_surface;
 mod serve_upstreams;
 mod serve_wire;
 mod sigstore;
+mod snapshots;
 mod up_collect;
 mod up_compile;
 mod up_deploy;

@@ -46,6 +46,9 @@ fn nothing_in_the_jail_reaches_outside_of_it() {
     if !seccomp.contains("lacking: seccomp") {
         assert_eq!(done(&seccomp), ["make a thread"], "{seccomp}");
     }
+    // A child that runs what it compiles is let no further.
+    let snapshot = probe("snapshot");
+    assert_eq!(done(&snapshot), ["make a thread"], "{snapshot}");
     // Each wall alone: Landlock knows paths and TCP, and neither local sockets nor what was open before.
     let landlock = probe("landlock");
     if landlock.contains("lacking: \n") {

@@ -210,7 +210,12 @@ fn bounds_are_where_the_parser_has_them() {
             check(key, format!("{above:?}"), false);
         }
         if let Some(count) = schema["maxItems"].as_u64() {
-            let list = |count| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+            let words = schema["items"]["enum"].as_array().cloned().unwrap_or_default();
+            let word = |n: u64| {
+                let known = words.get(usize::try_from(n).unwrap()).and_then(Value::as_str);
+                known.map_or_else(|| format!("n{n}"), str::to_owned)
+            };
+            let list = |count| (0..count).map(word).collect::<Vec<_>>();
             check(key, format!("{:?}", list(count)), true);
             check(key, format!("{:?}", list(count + 1)), false);
             assert_eq!(schema["uniqueItems"], true, "{key}");
