@@ -144,6 +144,11 @@ impl ConnectionState {
         self.thread.open.fetch_sub(1, Relaxed);
     }
 
+    /// True if the thread has other connections.
+    pub(crate) fn has_company(&self) -> bool {
+        self.thread.open.load(Relaxed) > 1
+    }
+
     /// Sweeps since the phase began.
     pub(crate) fn age(&self) -> u32 {
         self.thread

@@ -87,9 +87,17 @@ impl Outgoing<'_> {
             is_ended,
             is_broken: false,
         };
+        let mut others = pin!(tokio::task::yield_now());
+        let mut waits_for_others = self.writer.has_company();
         std::future::poll_fn(|cx| {
             loop {
                 let is_waiting = fill.poll_fill(self.writer, body.as_mut(), cx).is_pending();
+                // Waking a reader is the dearest part of a short answer: one that is whole goes out together with those
+                // of the other requests that have come in already.
+                if waits_for_others && fill.is_ended && !fill.is_broken && self.writer.has_room() {
+                    ready!(others.as_mut().poll(cx));
+                    waits_for_others = false;
+                }
                 match self.writer.poll_flush(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),

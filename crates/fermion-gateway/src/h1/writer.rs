@@ -47,6 +47,11 @@ impl Writer {
         self.large.is_empty() && self.out.len() - self.sent < WRITE_GATHER_BYTES
     }
 
+    /// True if other connections share the thread.
+    pub(crate) fn has_company(&self) -> bool {
+        self.state.has_company()
+    }
+
     /// Adds a piece of the body. Only while there is room.
     pub(crate) fn push(&mut self, data: Bytes, chunked: bool) {
         if chunked {
