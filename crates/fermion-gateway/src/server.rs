@@ -4,6 +4,7 @@
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -123,7 +124,10 @@ impl Bound {
     /// Reads how each serving thread fares, in the order of their numbers.
     pub fn readings(&self) -> impl Fn() -> Vec<ThreadReading> + Send + Sync + 'static {
         let threads = self.threads.clone();
-        move || threads.iter().map(|thread| thread.turns.reading()).collect()
+        move || {
+            let reading = |thread: &Arc<ThreadState>| thread.turns.reading(thread.open.load(Relaxed));
+            threads.iter().map(reading).collect()
+        }
     }
 
     /// Serves until `shutdown`, then drains: accepts no more, finishes what is in flight, closes what is idle, and cuts

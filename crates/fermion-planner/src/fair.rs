@@ -106,11 +106,6 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Charges a flow for service that it had without a turn.
-    pub fn charge(&mut self, flow: u64, cost: u64) {
-        self.correct(flow, |time| time.saturating_add(cost));
-    }
-
     fn correct(&mut self, flow: u64, change: impl FnOnce(u64) -> u64) {
         let Some(entry) = self.flows.get_mut(&flow) else {
             return;
@@ -122,29 +117,9 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Items that wait.
-    pub fn len(&self) -> usize {
-        self.waiting
-    }
-
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
-    }
-
-    /// Turns until a new item of the flow would begin, if every flow that waits goes on: a bound for shedding.
-    pub fn turns_before(&self, flow: u64) -> usize {
-        let own = self.flows.get(&flow).map_or(0, |flow| flow.items.len());
-        let others = self
-            .ready
-            .iter()
-            .filter(|(.., other)| *other != flow)
-            .map(|(.., other)| {
-                self.flows
-                    .get(other)
-                    .map_or(0, |flow| flow.items.len().min(own + 1))
-            });
-        own.saturating_add(others.sum())
     }
 
     fn forget(&mut self) {
@@ -181,7 +156,6 @@ mod tests {
                 assert_eq!(turn(&mut queue).unwrap().0, 1);
             }
             queue.push(2, 20);
-            assert_eq!(queue.turns_before(3), 2);
             assert_eq!(turn(&mut queue).unwrap().0, 2);
         }
     }

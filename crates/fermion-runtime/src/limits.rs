@@ -10,9 +10,9 @@ const MIB: usize = 1024 * KIB;
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 /// CPU time after which a guest is heavy and leaves the serving thread: a slice.
 pub const HEAVY_CPU: Duration = EPOCH_TICK;
-/// How far the threads of heavy guests step back (nice value): next to a serving thread that is never idle they still get
-/// a quarter of a core, and one that wakes up goes before them.
-pub const HEAVY_NICENESS: i32 = 5;
+/// How far the threads of heavy guests step back (nice value): a serving thread that wakes up goes before them, and beside
+/// one that is never idle they still get two fifths of a core.
+pub const HEAVY_NICENESS: i32 = 2;
 /// Guests after which a program that was heavy counts as half forgiven, about.
 pub const HEAVY_MEMORY: u32 = 8;
 /// Ticks without a running guest after which the ticker sleeps until one starts.

@@ -14,6 +14,7 @@ use crate::metrics::{BuildInfo, Releases};
 use crate::process;
 use crate::reference::{self, Family};
 use crate::release_metrics::{BLAMES, CLASSES, InstanceReading, PHASES, ReleaseMetrics, Totals};
+use crate::serving::{Serving, ThreadReading};
 use crate::upstreams::{UpstreamMetrics, UpstreamRow};
 
 /// Writes all metrics at a scrape.
@@ -21,6 +22,7 @@ use crate::upstreams::{UpstreamMetrics, UpstreamRow};
 pub(crate) struct Exposition {
     releases: Arc<Releases>,
     doors: Arc<Doors>,
+    serving: Arc<Serving>,
     version: String,
     commit: String,
 }
@@ -74,10 +76,16 @@ fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: 
 }
 
 impl Exposition {
-    pub(crate) fn new(releases: Arc<Releases>, doors: Arc<Doors>, build: BuildInfo<'_>) -> Self {
+    pub(crate) fn new(
+        releases: Arc<Releases>,
+        doors: Arc<Doors>,
+        serving: Arc<Serving>,
+        build: BuildInfo<'_>,
+    ) -> Self {
         Self {
             releases,
             doors,
+            serving,
             version: build.version.to_owned(),
             commit: build.commit.to_owned(),
         }
@@ -260,6 +268,40 @@ impl Exposition {
         Ok(())
     }
 
+    fn serving(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&ThreadReading) -> u64;
+        let readings: Vec<_> = self.serving.threads();
+        let numbered = || {
+            let numbers = (0..readings.len()).map(|number| number.to_string());
+            numbers.zip(&readings)
+        };
+        let mut family = begin(encoder, &reference::THREAD_LAG)?;
+        for (number, reading) in numbered() {
+            family
+                .encode_family(&[("thread", &*number)])?
+                .encode_gauge(&reading.lag.as_secs_f64())?;
+        }
+        let gauges: [(&Family, Read); 2] = [
+            (&reference::THREAD_CONNECTIONS, |reading| reading.connections),
+            (&reference::THREAD_WAITING, |reading| reading.waiting),
+        ];
+        for (family, read) in gauges {
+            let mut family = begin(encoder, family)?;
+            for (number, reading) in numbered() {
+                family
+                    .encode_family(&[("thread", &*number)])?
+                    .encode_gauge(&read(reading))?;
+            }
+        }
+        let mut family = begin(encoder, &reference::THREAD_SHED)?;
+        for (number, reading) in numbered() {
+            counter(&mut family, &[("thread", &*number)], reading.shed)?;
+        }
+        let heavy = self.serving.heavy();
+        begin(encoder, &reference::HEAVY_GUESTS)?.encode_gauge(&heavy.now)?;
+        begin(encoder, &reference::MOVED_GUESTS)?.encode_counter::<NoLabelSet, _, u64>(&heavy.moved, None)
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = begin(encoder, &reference::UNROUTED_REQUESTS)?;
         for (code, count) in self.releases.unrouted().filter(|(_, count)| *count > 0) {
@@ -289,6 +331,7 @@ impl Collector for Exposition {
         Self::per_release(&mut encoder, &rows)?;
         Self::upstreams(&mut encoder, &rows)?;
         self.doors(&mut encoder)?;
+        self.serving(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

@@ -16,6 +16,7 @@ mod metrics;
 mod process;
 pub mod reference;
 mod release_metrics;
+mod serving;
 mod timestamp;
 mod upstreams;
 
@@ -28,5 +29,6 @@ pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, LogHub, LogLine, Stream};
 pub use metrics::{BuildInfo, Telemetry};
 pub use release_metrics::InstanceReading;
+pub use serving::{HeavyReading, Serving, ThreadReading};
 pub use timestamp::rfc3339;
 pub use upstreams::{CallResult, UpstreamMetrics};

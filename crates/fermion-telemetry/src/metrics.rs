@@ -15,6 +15,7 @@ use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::limits::RELEASES_MAX;
 use crate::release_metrics::{InstanceReading, ReleaseMetrics, fault_index};
+use crate::serving::Serving;
 use crate::upstreams::UpstreamMetrics;
 
 /// What is running, for `fermion_build_info`.
@@ -31,6 +32,7 @@ pub struct BuildInfo<'a> {
 pub struct Telemetry {
     releases: Arc<Releases>,
     doors: Arc<Doors>,
+    serving: Arc<Serving>,
     registry: Registry,
 }
 
@@ -91,15 +93,18 @@ impl Telemetry {
             shards,
         });
         let doors = Arc::new(Doors::default());
+        let serving = Arc::new(Serving::default());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition::new(
             Arc::clone(&releases),
             Arc::clone(&doors),
+            Arc::clone(&serving),
             build,
         )));
         Self {
             releases,
             doors,
+            serving,
             registry,
         }
     }
@@ -160,6 +165,11 @@ impl Telemetry {
     /// What is refused at the doors, and what waits behind them.
     pub fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// The serving threads and the guests that have left them.
+    pub fn serving(&self) -> &Arc<Serving> {
+        &self.serving
     }
 
     /// A release is gone: its series leave after the next scrape, unless it comes back.

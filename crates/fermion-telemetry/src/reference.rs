@@ -281,6 +281,55 @@ pub(crate) const QUARANTINED_FILES: Family = Family {
     watch: "It is not 0: look at them, then at the disk and at who may write there",
 };
 
+pub(crate) const THREAD_LAG: Family = Family {
+    name: "fermion_thread_lag_seconds",
+    kind: Kind::Gauge,
+    unit: "seconds",
+    labels: &["thread"],
+    help: "How late a serving thread last came to what it had to do at a time",
+    watch: "It stays above 5 ms: the thread has more to do than it can, and guests run in turns",
+};
+pub(crate) const THREAD_CONNECTIONS: Family = Family {
+    name: "fermion_thread_connections",
+    kind: Kind::Gauge,
+    unit: "connections",
+    labels: &["thread"],
+    help: "Open connections of a serving thread",
+    watch: "It nears 10,000: then idle ones are closed. Or one thread has many more than another",
+};
+pub(crate) const THREAD_WAITING: Family = Family {
+    name: "fermion_thread_waiting",
+    kind: Kind::Gauge,
+    unit: "requests",
+    labels: &["thread"],
+    help: "Requests that wait for their turn on a serving thread",
+    watch: "It stays above zero: several apps, or one beyond the thread's capacity, want the thread at once",
+};
+pub(crate) const THREAD_SHED: Family = Family {
+    name: "fermion_thread_shed",
+    kind: Kind::Counter,
+    unit: "requests",
+    labels: &["thread"],
+    help: "Requests refused because their turn on a serving thread would have come too late",
+    watch: "It grows: the machine is too small for all of its apps together",
+};
+pub(crate) const HEAVY_GUESTS: Family = Family {
+    name: "fermion_heavy_guests",
+    kind: Kind::Gauge,
+    unit: "guests",
+    labels: &[],
+    help: "Guests that have used more than a slice of CPU and run behind the serving threads",
+    watch: "It stays above the number of cores: these guests wait for each other",
+};
+pub(crate) const MOVED_GUESTS: Family = Family {
+    name: "fermion_moved_guests",
+    kind: Kind::Counter,
+    unit: "guests",
+    labels: &[],
+    help: "Guests that have left a serving thread because they needed more than a slice of CPU",
+    watch: "Its rate is near that of all requests: most guests compute for milliseconds",
+};
+
 /// The labels of families that have one series a release.
 const RELEASE: &[&str] = &["namespace", "app", "release"];
 
@@ -288,7 +337,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 25] = [
+pub const FAMILIES: [Family; 31] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -310,6 +359,12 @@ pub const FAMILIES: [Family; 25] = [
     TRUST_EPOCH,
     CACHE_BYTES,
     QUARANTINED_FILES,
+    THREAD_LAG,
+    THREAD_CONNECTIONS,
+    THREAD_WAITING,
+    THREAD_SHED,
+    HEAVY_GUESTS,
+    MOVED_GUESTS,
     UNROUTED_REQUESTS,
     DROPPED_LOG_LINES,
     MEMORY,
@@ -359,7 +414,7 @@ pub fn page() -> String {
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
          | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\
-         | `log` | the log's name |\n| `root` | `packages` |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
+         | `log` | the log's name |\n| `root` | `packages` |\n| `thread` | the serving thread's number |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
          `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
          histogram's `_bucket` also has `le`, its upper bound in seconds.\n",
     );

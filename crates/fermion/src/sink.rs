@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use fermion_gateway::Record;
+use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
-use fermion_telemetry::{AccessLog, BuildInfo, Clock, Destination, Telemetry};
+use fermion_runtime::Engines;
+use fermion_telemetry::{AccessLog, BuildInfo, Clock, Destination, HeavyReading, Telemetry, ThreadReading};
 
 /// The process's wall clock: its one home.
 pub(crate) struct WallClock;
@@ -48,6 +49,29 @@ impl Sink {
         let access = AccessLog::open(&destination, Arc::new(WallClock))?;
         telemetry.watch_dropped_lines("access", access.dropped_reader());
         Ok(Self { telemetry, access })
+    }
+
+    /// Reads the serving threads and the heavy guests at each scrape.
+    pub(crate) fn watch(&self, gateway: &Bound, engines: &Arc<Engines>) {
+        let serving = self.telemetry.serving();
+        let threads = gateway.readings();
+        serving.watch_threads(move || {
+            let readings = threads().into_iter().map(|thread| ThreadReading {
+                lag: thread.lag,
+                connections: thread.connections,
+                waiting: thread.waiting,
+                shed: thread.shed,
+            });
+            readings.collect()
+        });
+        let engines = Arc::clone(engines);
+        serving.watch_heavy(move || {
+            let heavy = engines.heavy();
+            HeavyReading {
+                now: heavy.now,
+                moved: heavy.moved,
+            }
+        });
     }
 
     /// Writes out what is still queued.

@@ -85,6 +85,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         data.seal_key()?,
     )?;
     watch_native_code(&sink, &compiler);
+    sink.watch(&gateway, &engines);
     let preparer = Preparer {
         store: store.clone(),
         trust: trust.subscribe(),

@@ -80,8 +80,11 @@ impl Drop for Heavy {
         drop(left);
         if let Some(threads) = self.crew.threads.get() {
             for thread in locked(threads).drain(..) {
-                // A thread that panicked has nothing left to say here.
-                drop(thread.join());
+                // The last owner may be one of the threads themselves, with the guest that it drops. One that panicked
+                // has nothing left to say here.
+                if thread.thread().id() != std::thread::current().id() {
+                    drop(thread.join());
+                }
             }
         }
     }

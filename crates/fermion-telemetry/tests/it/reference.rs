@@ -8,7 +8,8 @@ use std::time::Duration;
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
 use fermion_telemetry::{
-    BuildInfo, CacheReading, CallResult, Compilation, Door, InstanceReading, Telemetry, UpstreamMetrics,
+    BuildInfo, CacheReading, CallResult, Compilation, Door, InstanceReading, Telemetry, ThreadReading,
+    UpstreamMetrics,
 };
 
 use crate::{record, served};
@@ -41,6 +42,9 @@ fn scrape() -> String {
     telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
     telemetry.doors().compiled(Compilation::Made);
     telemetry.doors().watch_cache("native", CacheReading::default);
+    telemetry
+        .serving()
+        .watch_threads(|| vec![ThreadReading::default()]);
     telemetry.render()
 }
 
@@ -91,11 +95,12 @@ fn every_series_has_the_name_and_the_labels_of_the_table() {
     let mut seen = BTreeSet::new();
     let text = scrape();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, rest) = line.split_once('{').unwrap();
-        let (labels, _) = rest.split_once('}').unwrap();
+        // A family of the whole process has no labels, and its series no braces.
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let labels: Vec<_> = labels
             .split(',')
-            .map(|label| label.split_once('=').unwrap().0)
+            .filter_map(|label| Some(label.split_once('=')?.0))
             .filter(|label| *label != "le")
             .collect();
         assert_eq!(known.get(name).copied(), Some(labels.as_slice()), "{line}");

@@ -11,6 +11,7 @@ mod platform;
 mod support;
 
 mod builds;
+mod fairness;
 mod judge;
 mod package_commands;
 mod registries;

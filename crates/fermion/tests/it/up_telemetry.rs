@@ -15,10 +15,10 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// What `/metrics` says at one moment.
 #[derive(Debug)]
-struct Metrics(BTreeMap<String, f64>);
+pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    fn of(up: &Up) -> Self {
+    pub(crate) fn of(up: &Up) -> Self {
         let answer = up.ask_admin("/metrics", Some(&up.token()));
         assert_eq!(answer.status, 200);
         let samples = answer.text().lines().filter(|line| !line.starts_with('#'));
@@ -29,11 +29,18 @@ impl Metrics {
 
     /// Asks until so many requests are counted: a request is counted after its answer is out.
     fn when_counted(up: &Up, count: f64) -> Self {
+        Self::when(up, |metrics| {
+            let routed = metrics.sum("fermion_requests_total", &[]);
+            routed + metrics.sum("fermion_unrouted_requests_total", &[]) >= count
+        })
+    }
+
+    /// Asks until they are so.
+    pub(crate) fn when(up: &Up, are_so: impl Fn(&Self) -> bool) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let metrics = Self::of(up);
-            let routed = metrics.sum("fermion_requests_total", &[]);
-            if routed + metrics.sum("fermion_unrouted_requests_total", &[]) >= count {
+            if are_so(&metrics) {
                 return metrics;
             }
             assert!(Instant::now() < deadline, "{metrics:#?}");
@@ -41,7 +48,7 @@ impl Metrics {
     }
 
     /// The sum of the samples of a name whose labels hold all of these.
-    fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+    pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let fits = |key: &str| {
             let (found, rest) = key.split_once('{').unwrap_or((key, ""));
             found == name && labels.iter().all(|label| rest.contains(label))
@@ -202,7 +209,10 @@ fn cpu_time_of_a_busy_guest_is_recorded() {
 fn usage_of_a_request_that_fails_is_recorded() {
     let site = Site::new();
     let log = site.path().join("access.log");
-    let project = site.simple("busy", "1.0.0", "p2-edge");
+    let project = site.project(Package {
+        more: "[limits]\ncpu_time = \"50ms\"\n",
+        ..Package::new("busy", "1.0.0", "p2-edge")
+    });
     let up = Up::start_with(&site, &[&project], &["--access-log", log.to_str().unwrap()]);
     up.get("/busy/hello").expect(200, "Hello, world!\n");
     up.get("/busy/loop");

@@ -1,0 +1,119 @@
+//! One app's flood or loops are nobody else's problem, and threads share what comes in.
+
+use crate::platform::{Package, Site, Up};
+use crate::support::{Ask, Connection, Serve};
+use crate::up_telemetry::Metrics;
+
+/// As many as an app may have at once.
+const LOOPERS: usize = 128;
+/// Long enough that no looper ends while the quiet app is asked.
+const LONG: &str = "[limits]\ncpu_time = \"60s\"\nwall_time = \"60s\"\n";
+const QUIET_REQUESTS: usize = 100;
+
+fn hello(up: &Up) {
+    up.get("/quiet/hello").expect(200, "Hello, world!\n");
+}
+
+#[test]
+fn an_app_that_loops_in_every_instance_is_not_noticed_by_another() {
+    for guest in ["p2-edge", "p3-edge"] {
+        let site = Site::new();
+        let noisy = site.project(Package {
+            more: LONG,
+            ..Package::new("noisy", "1.0.0", guest)
+        });
+        let up = Up::start(&site, &[&noisy, &site.simple("quiet", "1.0.0", "p2-hello")]);
+        let mut loopers: Vec<Connection> = (0..LOOPERS).map(|_| Connection::open(up.gateway)).collect();
+        for looper in &mut loopers {
+            looper.send(Ask::get("/noisy/loop").bytes());
+        }
+        for _ in 0..QUIET_REQUESTS {
+            hello(&up);
+        }
+        let metrics = Metrics::of(&up);
+        let ended = metrics.sum("fermion_requests_total", &["app=\"noisy\""]);
+        assert!(
+            ended < 1.0,
+            "{guest}: {ended} loopers ended before the quiet app was served"
+        );
+        assert!(
+            metrics.sum("fermion_heavy_guests", &[]) > 1.0,
+            "{guest}: {metrics:?}"
+        );
+        // Their callers leave, and they with them.
+        drop(loopers);
+        let gone = Metrics::when(&up, |metrics| metrics.sum("fermion_heavy_guests", &[]) < 0.5);
+        assert!(gone.sum("fermion_moved_guests_total", &[]) >= 2.0, "{gone:?}");
+        hello(&up);
+        let faults = Metrics::of(&up).sum("fermion_faults_total", &["app=\"quiet\""]);
+        assert!(faults < 0.5, "{guest}: {faults} faults of the quiet app");
+        up.stop();
+    }
+}
+
+#[test]
+fn an_app_that_floods_does_not_cost_another_an_answer() {
+    let site = Site::new();
+    let projects = ["noisy", "quiet"].map(|name| site.simple(name, "1.0.0", "p2-hello"));
+    let up = Up::start(&site, &[&projects[0], &projects[1]]);
+    // Four hundred callers, each with many requests on their way: more than there are permits and places to wait.
+    let many = Ask::get("/noisy/hello").bytes().repeat(20);
+    let mut flood: Vec<Connection> = (0..400).map(|_| Connection::open(up.gateway)).collect();
+    for round in 0..3 {
+        hello(&up);
+        for caller in &mut flood {
+            caller.send(&many);
+        }
+        for _ in 0..20 {
+            hello(&up);
+        }
+        for caller in &mut flood {
+            for _ in 0..20 {
+                let answer = caller.response("GET");
+                assert!(
+                    answer.status == 200 || answer.code() == "OVERLOADED",
+                    "round {round}: {answer:?}"
+                );
+            }
+        }
+    }
+    let metrics = Metrics::of(&up);
+    assert!(
+        metrics.sum("fermion_faults_total", &["app=\"quiet\""]) < 0.5,
+        "{metrics:?}"
+    );
+    up.stop();
+}
+
+#[test]
+fn no_thread_keeps_many_more_connections_than_another() {
+    let site = Site::new();
+    let project = site.simple("shop", "1.0.0", "p2-hello");
+    let up = Up::start(&site, &[&project]);
+    let ask = Ask::get("/shop/hello");
+    let mut open: Vec<Connection> = Vec::new();
+    for _ in 0..60 {
+        let mut connection = Connection::open(up.gateway);
+        let answer = ask.send_on(&mut connection).expect("an answer");
+        answer.expect(200, "Hello, world!\n");
+        open.push(connection);
+    }
+    let metrics = Metrics::of(&up);
+    let of = |thread: &str| metrics.sum("fermion_thread_connections", &[&format!("thread=\"{thread}\"")]);
+    let (first, second) = (of("0"), of("1"));
+    assert!(first + second >= 60.0, "{metrics:?}");
+    assert!((first - second).abs() <= 6.0, "{first} and {second}");
+    up.stop();
+}
+
+#[test]
+fn a_drain_waits_for_what_a_guest_does_behind_its_answer() {
+    let mut serve = Serve::start("p3-edge", &[]);
+    Ask::get("/after/700")
+        .send(serve.address)
+        .expect(200, "answered\n");
+    serve.process.signal(rustix::process::Signal::TERM);
+    assert_eq!(serve.process.wait().code(), Some(0));
+    let printed = serve.process.stderr.text();
+    assert!(printed.contains("after 700: done"), "{printed}");
+}
