@@ -1,14 +1,17 @@
 //! One app's permits and its bounded queue. A permit is an owned guard: whoever holds it runs, and dropping it lets the
 //! next one in. Overload is an answer within the queue's maximum wait, never memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
+use fermion_planner::gradient::Gradient;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::clock;
 
 /// The permits of one app on this node. Clones share them.
 #[derive(Debug, Clone)]
@@ -19,33 +22,76 @@ pub struct Admission {
 #[derive(Debug)]
 struct Shared {
     permits: Arc<Semaphore>,
-    concurrency: u32,
+    /// Permits that there are: those that are out, and those that may be taken.
+    limit: AtomicU32,
+    adaptive: Option<Adaptive>,
     waiting: AtomicU32,
     queue_max: u32,
     queue_wait_max: Duration,
 }
 
+/// Follows the latency of requests.
+#[derive(Debug)]
+struct Adaptive {
+    gradient: Mutex<Gradient>,
+    since: Instant,
+}
+
 /// The right to run one request; given back on drop.
 #[derive(Debug)]
 pub struct Permit {
-    _held: OwnedSemaphorePermit,
+    held: Option<OwnedSemaphorePermit>,
+    /// Whom to tell how long it was held, and since when.
+    timed: Option<(Arc<Shared>, Instant)>,
     _counted: Option<TaskTrackerToken>,
 }
 
 impl Permit {
-    fn new(held: OwnedSemaphorePermit) -> Self {
+    fn new(held: OwnedSemaphorePermit, shared: &Arc<Shared>) -> Self {
+        let timed = shared.adaptive.is_some();
         Self {
-            _held: held,
+            held: Some(held),
+            timed: timed.then(|| (Arc::clone(shared), clock::now())),
             _counted: None,
         }
     }
 
     /// Lets whoever drains wait for this request too, also for what it does behind its answer.
-    pub(crate) fn counted(self, token: TaskTrackerToken) -> Self {
-        Self {
-            _counted: Some(token),
-            ..self
+    pub(crate) fn counted(mut self, token: TaskTrackerToken) -> Self {
+        self._counted = Some(token);
+        self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let (Some((shared, since)), Some(held)) = (self.timed.take(), self.held.take()) {
+            shared.give_back(held, since);
         }
+    }
+}
+
+impl Shared {
+    /// Takes a permit back and lets the limit follow how long it was held.
+    fn give_back(&self, held: OwnedSemaphorePermit, since: Instant) {
+        let Some(adaptive) = &self.adaptive else { return };
+        let now = clock::now();
+        let took = now.saturating_duration_since(since);
+        let at = now.saturating_duration_since(adaptive.since);
+        // Held until the permits agree with the limit, so that two changes do not mix.
+        let mut gradient = adaptive.gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = gradient.observe(took, at);
+        let limit = self.limit.load(Ordering::Relaxed);
+        if wanted >= limit {
+            self.permits.add_permits((wanted - limit) as usize);
+            self.limit.store(wanted, Ordering::Relaxed);
+            return;
+        }
+        // This one goes, then those that nobody holds; the rest go as they come back.
+        held.forget();
+        let free = self.permits.forget_permits((limit - wanted - 1) as usize);
+        let gone = u32::try_from(free).unwrap_or(u32::MAX).saturating_add(1);
+        self.limit.store(limit.saturating_sub(gone), Ordering::Relaxed);
     }
 }
 
@@ -72,11 +118,27 @@ impl Drop for Place<'_> {
 impl Admission {
     /// `concurrency` requests run at once, `queue_max` more wait, none longer than `queue_wait_max`.
     pub fn new(concurrency: u32, queue_max: u32, queue_wait_max: Duration) -> Self {
-        let permits = Arc::new(Semaphore::new(concurrency as usize));
+        Self::of(concurrency, None, queue_max, queue_wait_max)
+    }
+
+    /// As many run at once as do not slow each other down, at most `ceiling`.
+    pub fn adaptive(ceiling: u32, queue_max: u32, queue_wait_max: Duration) -> Self {
+        let gradient = Gradient::new(ceiling);
+        let limit = gradient.limit();
+        let adaptive = Adaptive {
+            gradient: Mutex::new(gradient),
+            since: clock::now(),
+        };
+        Self::of(limit, Some(adaptive), queue_max, queue_wait_max)
+    }
+
+    fn of(limit: u32, adaptive: Option<Adaptive>, queue_max: u32, queue_wait_max: Duration) -> Self {
+        let permits = Arc::new(Semaphore::new(limit as usize));
         Self {
             shared: Arc::new(Shared {
                 permits,
-                concurrency,
+                limit: AtomicU32::new(limit),
+                adaptive,
                 waiting: AtomicU32::new(0),
                 queue_max,
                 queue_wait_max,
@@ -87,7 +149,7 @@ impl Admission {
     /// A permit if one is free now and nobody waits for it.
     pub fn try_acquire(&self) -> Option<Permit> {
         let held = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
-        Some(Permit::new(held))
+        Some(Permit::new(held, &self.shared))
     }
 
     /// A permit now, or after a wait in the queue, first come first served.
@@ -98,7 +160,7 @@ impl Admission {
         if let Some(permit) = self.try_acquire() {
             return Ok(permit);
         }
-        let shared = &*self.shared;
+        let shared = &self.shared;
         let Some(_place) = Place::take(&shared.waiting, shared.queue_max) else {
             return Err(Failure::new(
                 Fault::Overloaded,
@@ -107,7 +169,7 @@ impl Admission {
         };
         let turn = Arc::clone(&shared.permits).acquire_owned();
         match tokio::time::timeout(shared.queue_wait_max, turn).await {
-            Ok(Ok(held)) => Ok(Permit::new(held)),
+            Ok(Ok(held)) => Ok(Permit::new(held, shared)),
             Ok(Err(_closed)) => Err(Failure::new(Fault::Internal, "the semaphore was closed")),
             Err(_elapsed) => Err(Failure::new(
                 Fault::Overloaded,
@@ -119,7 +181,7 @@ impl Admission {
     /// Permits that are out.
     pub fn in_use(&self) -> u32 {
         let free = u32::try_from(self.shared.permits.available_permits()).unwrap_or(u32::MAX);
-        self.shared.concurrency.saturating_sub(free)
+        self.concurrency().saturating_sub(free)
     }
 
     /// Requests in the queue.
@@ -127,9 +189,9 @@ impl Admission {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Permits in all.
+    /// Permits in all, at this moment.
     pub fn concurrency(&self) -> u32 {
-        self.shared.concurrency
+        self.shared.limit.load(Ordering::Relaxed)
     }
 }
 
@@ -162,6 +224,43 @@ mod tests {
             assert!(third.now_or_never().unwrap().is_ok());
             assert_eq!((admission.in_use(), admission.waiting()), (0, 0));
         });
+    }
+
+    #[test]
+    fn an_adaptive_limit_grows_from_the_least_and_permits_agree_with_it() {
+        block_on(async {
+            let admission = Admission::adaptive(20, 0, Duration::ZERO);
+            assert_eq!(admission.concurrency(), 3);
+            let mut most = 0;
+            // Latencies are what they are here; whatever the limit makes of them, the permits follow.
+            for _ in 0..5_000 {
+                let held: Vec<_> = std::iter::from_fn(|| admission.try_acquire()).collect();
+                assert_eq!(u32::try_from(held.len()).unwrap(), admission.concurrency());
+                assert_eq!(admission.in_use(), admission.concurrency());
+                assert!((1..=20).contains(&admission.concurrency()));
+                most = most.max(admission.concurrency());
+                drop(held);
+                assert_eq!(admission.in_use(), 0);
+            }
+            assert!(most >= 3);
+        });
+    }
+
+    #[test]
+    fn a_limit_that_shrinks_takes_permits_that_are_out_as_they_come_back() {
+        let admission = Admission::adaptive(100, 0, Duration::ZERO);
+        admission.shared.permits.add_permits(97);
+        admission.shared.limit.store(100, Ordering::Relaxed);
+        let mut held: Vec<_> = std::iter::from_fn(|| admission.try_acquire()).collect();
+        assert_eq!(held.len(), 100);
+        // The limit that the controller wants is 3 while it measures: it comes down one by one.
+        for left in (3..100).rev() {
+            drop(held.pop());
+            assert_eq!(admission.concurrency(), u32::try_from(left).unwrap().max(3));
+            if left < 60 {
+                break;
+            }
+        }
     }
 
     #[test]

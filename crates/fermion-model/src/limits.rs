@@ -80,6 +80,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Requests running at once.
     pub concurrency: u32,
+    /// Fewer than `concurrency` run at once where more would slow each other down.
+    pub adaptive_concurrency: bool,
 }
 
 impl Default for Limits {
@@ -91,6 +93,7 @@ impl Default for Limits {
             request_body_bytes: REQUEST_BODY_BYTES_DEFAULT,
             response_body_bytes: RESPONSE_BODY_BYTES_DEFAULT,
             concurrency: CONCURRENCY_DEFAULT,
+            adaptive_concurrency: false,
         }
     }
 }

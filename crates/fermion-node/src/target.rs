@@ -54,7 +54,12 @@ impl Target {
     }
 
     fn of(served: Arc<Served>, limits: Limits, work: Option<Work>) -> Self {
-        let admission = Admission::new(limits.concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT);
+        let admission = if limits.adaptive_concurrency {
+            Admission::adaptive
+        } else {
+            Admission::new
+        };
+        let admission = admission(limits.concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT);
         Self {
             served,
             admission,

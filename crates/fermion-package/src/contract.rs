@@ -76,6 +76,9 @@ pub struct SnapshotOf {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ContractLimits {
+    /// Absent unless asked for, so that packages without it keep their digests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adaptive_concurrency: bool,
     concurrency: u32,
     cpu_time_micros: u64,
     memory_bytes: u64,
@@ -244,6 +247,7 @@ impl Contract {
             sbom_digest: None,
             snapshot: None,
             limits: ContractLimits {
+                adaptive_concurrency: limits.adaptive_concurrency,
                 concurrency: limits.concurrency,
                 cpu_time_micros: micros(limits.cpu_time),
                 memory_bytes: limits.memory_bytes,
@@ -339,6 +343,7 @@ impl ContractLimits {
             request_body_bytes: self.request_body_bytes,
             response_body_bytes: self.response_body_bytes,
             concurrency: self.concurrency,
+            adaptive_concurrency: self.adaptive_concurrency,
         })
     }
 }

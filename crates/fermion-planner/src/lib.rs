@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod budget;
 pub mod erlang;
 pub mod fair;
+pub mod gradient;
 pub mod judge;
 pub mod limits;
 pub mod rollout;

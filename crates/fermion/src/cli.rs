@@ -156,6 +156,9 @@ pub(crate) struct LimitArgs {
     /// Requests running at once; more wait in a bounded queue.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(fermion_model::limits::CONCURRENCY_MAX)))]
     pub(crate) concurrency: Option<u32>,
+    /// Lets fewer run at once while more would slow each other down.
+    #[arg(long)]
+    pub(crate) adaptive_concurrency: bool,
     /// The largest request body.
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) request_body: Option<u64>,
@@ -174,6 +177,7 @@ impl LimitArgs {
             request_body_bytes: self.request_body.unwrap_or(default.request_body_bytes),
             response_body_bytes: self.response_body.unwrap_or(default.response_body_bytes),
             concurrency: self.concurrency.unwrap_or(default.concurrency),
+            adaptive_concurrency: self.adaptive_concurrency,
         }
     }
 }

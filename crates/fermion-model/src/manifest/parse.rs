@@ -30,6 +30,7 @@ const LIMITS: &[&str] = &[
     "request_body",
     "response_body",
     "concurrency",
+    "adaptive_concurrency",
 ];
 /// The longest owner, in bytes: a line in a table.
 pub(super) const OWNER_BYTES_MAX: usize = 128;
@@ -195,6 +196,9 @@ fn limits(root: &mut Section<'_>) -> Result<Limits, DocumentError> {
         concurrency: limits
             .whole("concurrency", 1, CONCURRENCY_MAX)?
             .map_or(defaults.concurrency, |placed| placed.value),
+        adaptive_concurrency: limits
+            .boolean("adaptive_concurrency")?
+            .unwrap_or(defaults.adaptive_concurrency),
     })
 }
 

@@ -263,6 +263,12 @@ fn limits() -> Value {
             "request_body": size("Body of one request.", defaults.request_body_bytes, 0, BODY_BYTES_MAX),
             "response_body": size("Body of one answer.", defaults.response_body_bytes, 0, BODY_BYTES_MAX),
             "concurrency": whole("Requests running at once, per node.", defaults.concurrency, 1, CONCURRENCY_MAX),
+            "adaptive_concurrency": json!({
+                "description": "Whether fewer than that run at once while more would slow each other down: the limit \
+                                follows their latency.",
+                "type": "boolean",
+                "default": defaults.adaptive_concurrency,
+            }),
         }),
     )
 }

@@ -21,6 +21,7 @@ wall_time = "2s"
 request_body = "1MiB"
 response_body = "8MiB"
 concurrency = 40
+adaptive_concurrency = true
 
 [instances]
 reuse = { requests = 10, concurrency = 4, idle = "5s" }
@@ -58,6 +59,7 @@ fn reads_every_key() {
         request_body_bytes: 1 << 20,
         response_body_bytes: 8 << 20,
         concurrency: 40,
+        adaptive_concurrency: true,
     };
     assert_eq!(manifest.limits, want);
     assert_eq!(
