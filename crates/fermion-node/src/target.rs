@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
@@ -120,15 +119,18 @@ impl Dispatch for Target {
                 "the release may not run any more, and no other is ready",
             ));
         };
-        let output = Arc::new(Lines(work.logs.guest(&self.served, trace.trace_id)));
+        let output = Arc::new(Lines {
+            log: work.logs.guest(&self.served, trace.trace_id),
+            hub: work.logs.clone(),
+            served: Arc::clone(&self.served),
+        });
         let traceparent = request.headers().get("traceparent").cloned();
         let meter = Arc::new(Meter::default());
         *usage = UsageMeter::reading({
             let meter = Arc::clone(&meter);
             move || Usage {
                 instantiate: meter.instantiate(),
-                // An instance that waited for the request took no time to make.
-                cold: meter.instantiate() > Duration::ZERO,
+                cold: meter.is_cold(),
                 cpu: meter.cpu(),
             }
         });
@@ -143,7 +145,14 @@ impl Dispatch for Target {
 }
 
 /// Guest output on its way into the log.
-struct Lines(GuestLog);
+struct Lines {
+    log: GuestLog,
+    hub: LogHub,
+    served: Arc<Served>,
+}
+
+/// The request id of lines of which nobody knows which request wrote them.
+const NO_REQUEST: [u8; 16] = [0; 16];
 
 impl GuestOutput for Lines {
     fn write(&self, stream: Stream, bytes: &[u8]) {
@@ -151,6 +160,14 @@ impl GuestOutput for Lines {
             Stream::Stdout => fermion_telemetry::Stream::Stdout,
             Stream::Stderr => fermion_telemetry::Stream::Stderr,
         };
-        self.0.write(stream, bytes);
+        self.log.write(stream, bytes);
+    }
+
+    fn nameless(&self) -> Arc<dyn GuestOutput> {
+        Arc::new(Self {
+            log: self.hub.guest(&self.served, NO_REQUEST),
+            hub: self.hub.clone(),
+            served: Arc::clone(&self.served),
+        })
     }
 }

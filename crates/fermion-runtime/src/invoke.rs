@@ -22,7 +22,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use crate::classify::classify;
 use crate::guest_body::{GuestBody, Permit};
 use crate::heavy::Guest;
-use crate::instances::{Bound, Instance, Turn};
+use crate::instances::{Begin, Bound, Head, Instance, Seat, Turn};
 use crate::link::Handler;
 use crate::meter::Meter;
 use crate::output::GuestOutput;
@@ -68,7 +68,6 @@ impl Program {
         B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
         P: Send + Sync + 'static,
     {
-        let taken = self.core.take();
         let has_body = !request.body().is_end_stream();
         let turn = Turn {
             meter: call.meter,
@@ -84,9 +83,12 @@ impl Program {
                 empty()
             }
         });
-        self.core
-            .answer(taken, request, turn, Arc::new(call.permit))
-            .await
+        let permit = Arc::new(call.permit);
+        if !self.core.is_sharing() {
+            let taken = self.core.take();
+            return self.core.answer(taken, request, turn, permit).await;
+        }
+        self.core.answer_shared(request, turn, permit).await
     }
 }
 
@@ -99,8 +101,10 @@ impl Core {
             .header(http::header::HOST, "localhost")
             .body(empty())
             .map_err(|error| failed(format!("cannot be asked: {error}")))?;
+        // Dropped when the guest is done, wherever it ran.
+        let (permit, done) = tokio::sync::oneshot::channel::<()>();
         let response = self
-            .answer(Some(instance), request, Turn::warmup(), Arc::new(()))
+            .answer(Some(instance), request, Turn::warmup(), Arc::new(permit))
             .await?;
         if response.status().is_server_error() {
             return Err(failed(format!("was answered with {}", response.status())));
@@ -109,6 +113,9 @@ impl Core {
         while let Some(frame) = body.frame().await {
             drop(frame?);
         }
+        drop(body);
+        // Nobody sends: it ends when the other half is dropped.
+        drop(done.await);
         Ok(())
     }
 
@@ -127,7 +134,7 @@ impl Core {
         let serve = serve(self.clone(), taken, request, turn, slot.clone(), ended.clone());
         let (appetite, crew) = (self.appetite.clone(), self.engines.crew().clone());
         let mut run = Run {
-            guest: Guest::new(Box::pin(serve), meter, appetite, crew),
+            guest: Working::Alone(Guest::new(Box::pin(serve), meter, appetite, crew)),
             deadline: Deadline::new(self.limits.wall_time),
         };
         let (response, run) = poll_fn(|cx| {
@@ -144,15 +151,91 @@ impl Core {
         })
         .await
         .map(|(response, running)| (response, running.then_some(run)))?;
-        let (parts, body) = response.into_parts();
-        validate(&parts)?;
-        let mut body = GuestBody::new(body, run, ended, permit);
-        poll_fn(|cx| Poll::Ready(body.prefetch(cx))).await?;
-        if head_only {
-            body = body.finish_unheard();
-        }
-        Ok(http::Response::from_parts(parts, body))
+        finish(response, run, ended, permit, head_only).await
     }
+
+    /// One request in an instance that others may be in.
+    async fn answer_shared(
+        self: &Arc<Self>,
+        request: http::Request<WasiBody>,
+        turn: Turn,
+        permit: Permit,
+    ) -> Result<http::Response<GuestBody>, Failure> {
+        let mut deadline = Deadline::new(self.limits.wall_time);
+        let head_only = request.method() == http::Method::HEAD;
+        let ended = CancellationToken::new();
+        let running = self.engines.running();
+        let mut begin = Begin {
+            request,
+            turn,
+            running,
+        };
+        loop {
+            let place = match self.pool.place(self) {
+                Some(place) => {
+                    begin.turn.meter.taken();
+                    place
+                }
+                None => {
+                    let taken = self.take();
+                    if taken.is_none() && self.pool.policy().warmup.is_some() {
+                        // An instance that was not warmed up serves one request, and is warmed up then.
+                        return self.answer(None, begin.request, begin.turn, permit).await;
+                    }
+                    let mut made = Box::pin(self.instance(taken, &begin.turn));
+                    let made = poll_fn(|cx| match made.as_mut().poll(cx) {
+                        Poll::Ready(made) => {
+                            Poll::Ready(made.map_err(|error| classify(&error, &begin.turn.meter)))
+                        }
+                        Poll::Pending => deadline.poll(cx).map(Err),
+                    });
+                    let share = self.pool.share(made.await?, self);
+                    share.ok_or_else(|| {
+                        Failure::new(Fault::Internal, "an instance of WASI 0.2 cannot be shared")
+                    })?
+                }
+            };
+            let mut seat = place.order(begin, ended.clone());
+            let mut is_first = true;
+            let head = poll_fn(|cx| match seat.poll_head(cx, std::mem::take(&mut is_first)) {
+                Poll::Ready(head) => Poll::Ready(head),
+                Poll::Pending => deadline.poll(cx).map(Head::Failed),
+            });
+            match head.await {
+                Head::Moved(again) => begin = again,
+                Head::Failed(failure) => return Err(failure),
+                Head::Answer(Err(code)) => {
+                    seat.give_up(&ended);
+                    return Err(Failure::new(Fault::GuestError, code));
+                }
+                Head::Answer(Ok(response)) => {
+                    let run = Run {
+                        guest: Working::Among(seat),
+                        deadline,
+                    };
+                    return finish(response, Some(run), Some(ended), permit, head_only).await;
+                }
+            }
+        }
+    }
+}
+
+/// From an answer's head to what goes to the gateway.
+async fn finish(
+    response: http::Response<WasiBody>,
+    run: Option<Run>,
+    ended: Option<CancellationToken>,
+    permit: Permit,
+    head_only: bool,
+) -> Result<http::Response<GuestBody>, Failure> {
+    let (parts, body) = response.into_parts();
+    validate(&parts)?;
+    let mut body = GuestBody::new(body, run, ended, permit);
+    poll_fn(|cx| Poll::Ready(body.prefetch(cx))).await?;
+    if head_only {
+        body = body.finish_unheard();
+    }
+    Ok(http::Response::from_parts(parts, body))
 }
 
 /// One request from taking or making its instance to keeping or dropping it. A guest that fails, and one whose caller
@@ -255,7 +338,7 @@ fn with_some_authority(request: http::Request<WasiBody>) -> http::Request<WasiBo
 
 /// Completes an origin-form target with the scheme and the authority that the client meant, which WASI 0.3 reads off
 /// the request.
-fn with_authority(mut request: http::Request<WasiBody>) -> http::Request<WasiBody> {
+pub(crate) fn with_authority(mut request: http::Request<WasiBody>) -> http::Request<WasiBody> {
     let host = request
         .headers()
         .get(http::header::HOST)
@@ -307,25 +390,33 @@ impl Deadline {
 
 /// A guest that has not finished. Dropping it ends the guest and gives its memory back.
 pub(crate) struct Run {
-    guest: Guest,
+    guest: Working,
     deadline: Deadline,
+}
+
+enum Working {
+    /// In an instance of its own.
+    Alone(Guest),
+    /// In an instance that others are in.
+    Among(Seat),
 }
 
 impl Run {
     /// Lets the guest run until it waits, ends or uses up what it may. Not to be polled after it is ready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        match self.guest.poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(classify(&error, self.guest.meter()))),
+        let polled = match &mut self.guest {
+            Working::Alone(guest) => guest.poll(cx).map_err(|error| classify(&error, guest.meter())),
+            Working::Among(seat) => seat.poll(cx),
+        };
+        match polled {
+            Poll::Ready(ended) => Poll::Ready(ended),
             Poll::Pending => self.deadline.poll(cx).map(Err),
         }
     }
-}
 
-impl Run {
     /// True while a slice of the guest runs on another thread: how it ended may not be known yet.
     pub(crate) fn is_in_a_slice(&self) -> bool {
-        self.guest.is_in_a_slice()
+        matches!(&self.guest, Working::Alone(guest) if guest.is_in_a_slice())
     }
 }
 

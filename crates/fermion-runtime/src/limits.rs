@@ -53,8 +53,10 @@ pub const KEPT_BYTES_MAX: u64 = 8192 * MIB as u64;
 pub const KEPT_BYTES_PER_RELEASE_MAX: u64 = 2048 * MIB as u64;
 /// Entries that a guest may leave in its resource table and be used again: streams that a runtime opens once.
 pub const RESOURCES_KEPT_MAX: usize = 64;
-/// Places of a release's used instances: one a serving thread, shared beyond so many.
-pub const POOL_SHELVES: usize = 8;
+/// The same where several requests are in an instance at once, each with what it needs now.
+pub const RESOURCES_SHARED_MAX: usize = 2 * KIB;
+/// Places of a release's used instances: one a serving thread, and more threads than machines have cores.
+pub const POOL_SHELVES: usize = 64;
 /// Worn-out instances that wait to be dropped off the requests' path; one more is dropped at once.
 pub const BURIED_INSTANCES_MAX: usize = 64;
 /// The keeper looks again no sooner: what a steady load may cost is bounded by it.
@@ -67,6 +69,8 @@ pub const RATE_WINDOW: Duration = Duration::from_secs(1);
 pub const KEEPER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// Releases for which instances are made ahead at once: their warm-ups may wait for others.
 pub const FILLING_MAX: usize = 8;
+
+const _: () = assert!(RESOURCES_SHARED_MAX < RESOURCES_MAX);
 
 /// The guest's own call stack, in bytes: enough for interpreters, and exhausted within a millisecond by a runaway
 /// recursion.

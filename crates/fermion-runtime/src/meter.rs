@@ -28,9 +28,17 @@ impl Meter {
         Duration::from_nanos(self.cpu_nanos.load(Relaxed))
     }
 
-    /// How long making the instance took.
+    /// How long making the instance took, or taking one that waited: then [`Meter::TAKEN`].
     pub fn instantiate(&self) -> Duration {
         Duration::from_nanos(self.instantiate_nanos.load(Relaxed))
+    }
+
+    /// What taking an instance counts as: more than nothing, less than any clock measures.
+    pub const TAKEN: Duration = Duration::from_nanos(1);
+
+    /// True if the instance was made while the request waited.
+    pub fn is_cold(&self) -> bool {
+        self.instantiate() > Self::TAKEN
     }
 
     /// True if the guest was refused memory or table space.
@@ -40,6 +48,13 @@ impl Meter {
 
     pub(crate) fn refuse_growth(&self) {
         self.growth_refused.store(true, Relaxed);
+    }
+
+    /// The instance was there already, unless this request has made one before.
+    pub(crate) fn taken(&self) {
+        if self.instantiate_nanos.load(Relaxed) == 0 {
+            self.instantiated(Self::TAKEN);
+        }
     }
 
     pub(crate) fn instantiated(&self, took: Duration) {

@@ -23,11 +23,18 @@ pub enum Stream {
 pub trait GuestOutput: Send + Sync + 'static {
     /// Takes bytes as the guest wrote them; lines may be split anywhere.
     fn write(&self, stream: Stream, bytes: &[u8]);
+
+    /// The same place for what one of several requests wrote, and nobody knows which.
+    fn nameless(&self) -> Arc<dyn GuestOutput>;
 }
 
 /// Throws everything away.
 impl GuestOutput for () {
     fn write(&self, _stream: Stream, _bytes: &[u8]) {}
+
+    fn nameless(&self) -> Arc<dyn GuestOutput> {
+        Arc::new(())
+    }
 }
 
 /// Where the output of an instance goes that outlives a request: to the request that it serves now.
@@ -49,6 +56,11 @@ impl GuestOutput for CurrentOutput {
         if let Some(output) = output {
             output.write(stream, bytes);
         }
+    }
+
+    fn nameless(&self) -> Arc<dyn GuestOutput> {
+        let output = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        output.map_or_else(|| ().nameless(), |output| output.nameless())
     }
 }
 

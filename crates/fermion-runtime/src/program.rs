@@ -12,7 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use crate::classify::{CpuLimit, classify};
 use crate::compile::{Code, Compiled};
 use crate::egress::{Egress, EgressClient};
-use crate::engine::Engines;
+use crate::engine::{Engines, Running};
 use crate::error::Error;
 use crate::grants::Grants;
 use crate::heavy::Appetite;
@@ -126,6 +126,7 @@ impl Core {
         let Some(mut instance) = taken else {
             return self.make(turn).await;
         };
+        turn.meter.taken();
         let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
         let running = self.engines.running();
         let state = instance.store.data_mut();
@@ -154,6 +155,30 @@ impl Core {
         };
         turn.meter.instantiated(begun.elapsed());
         Ok(Instance::new(store, bound))
+    }
+
+    /// Another request begins in an instance that serves several at once. Only one that is alone in it is certain to
+    /// be the one that writes and sends: otherwise nobody's name is on lines, and no trace on outgoing requests. Each
+    /// request brings its outgoing requests to all of them.
+    pub(crate) fn admit(&self, state: &mut State, turn: &Turn, running: Running, is_alone: bool) {
+        let (output, traceparent) = if is_alone {
+            (turn.output.clone(), turn.traceparent.clone())
+        } else {
+            (turn.output.nameless(), None)
+        };
+        let meter = state.meter.clone();
+        state.begin(
+            meter,
+            Egress::new(self.egress.clone(), traceparent),
+            output,
+            running,
+        );
+    }
+
+    /// True if an instance may serve several requests at once.
+    pub(crate) fn is_sharing(&self) -> bool {
+        let policy = self.pool.policy();
+        self.pool.is_reusing() && policy.reuse_concurrency > 1 && matches!(self.handler, Handler::P3(_))
     }
 
     /// A request has gone well: keeps its instance for the next one if the package, the instance and the room allow.
@@ -225,11 +250,16 @@ impl Core {
         store.set_max_component_handles(limits::HANDLES_MAX);
         let cpu_time_max = self.limits.cpu_time;
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |context| {
-            if context.data().meter.tick() > cpu_time_max {
-                return Err(CpuLimit.into());
+        store.epoch_deadline_callback(move |mut context| {
+            let is_within = match context.data().desk().cloned() {
+                None => context.data().meter.tick() <= cpu_time_max,
+                Some(desk) => desk.tick(context.async_call_stack()?.last(), cpu_time_max),
+            };
+            if is_within {
+                Ok(wasmtime::UpdateDeadline::Yield(1))
+            } else {
+                Err(CpuLimit.into())
             }
-            Ok(wasmtime::UpdateDeadline::Yield(1))
         });
         store
     }

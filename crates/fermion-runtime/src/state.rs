@@ -11,6 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::egress::Egress;
 use crate::engine::Running;
 use crate::grants::Grants;
+use crate::instances::Desk;
 use crate::limits;
 use crate::meter::Meter;
 use crate::output::{CurrentOutput, GuestOutput, OutputSink, Stream};
@@ -31,6 +32,8 @@ pub(crate) struct State {
     memory_bytes_max: usize,
     /// None while it waits for a request: the epochs need not move for it.
     running: Option<Running>,
+    /// Of an instance that serves several requests at once.
+    desk: Option<Arc<Desk>>,
 }
 
 impl State {
@@ -58,6 +61,7 @@ impl State {
             memory_bytes: 0,
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
             running: Some(running),
+            desk: None,
         }
     }
 
@@ -86,6 +90,16 @@ impl State {
     pub(crate) fn rest(&mut self) {
         self.running = None;
         self.write_to(None);
+    }
+
+    /// From now on it serves several requests at once; `meter` is that of all of them.
+    pub(crate) fn share(&mut self, desk: Arc<Desk>, meter: Arc<Meter>) {
+        self.desk = Some(desk);
+        self.meter = meter;
+    }
+
+    pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
     }
 
     /// Entries of the resource table.

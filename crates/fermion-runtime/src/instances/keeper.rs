@@ -25,7 +25,7 @@ pub(crate) struct Keeper {
     listed: Mutex<Vec<Weak<Core>>>,
     /// Everybody who has something, for when the engine has no room.
     known: Mutex<Vec<Weak<Core>>>,
-    buried: Mutex<Vec<Instance>>,
+    buried: Mutex<Vec<Box<dyn Send>>>,
     unwarmed: Mutex<Vec<(Arc<Core>, Instance)>>,
     wake: Notify,
 }
@@ -63,10 +63,10 @@ impl Keeper {
     }
 
     /// Drops an instance later and elsewhere; here and now if too many wait for that.
-    pub(crate) fn bury(&self, instance: Instance) {
+    pub(crate) fn bury(&self, instance: impl Send + 'static) {
         let mut buried = lock(&self.buried);
         if buried.len() < limits::BURIED_INSTANCES_MAX {
-            buried.push(instance);
+            buried.push(Box::new(instance));
             drop(buried);
             self.wake.notify_one();
         } else {
@@ -97,7 +97,7 @@ impl Keeper {
     pub(crate) fn make_room(&self) {
         drop(std::mem::take(&mut *lock(&self.buried)));
         let known: Vec<_> = lock(&self.known).iter().filter_map(Weak::upgrade).collect();
-        let dropped: usize = known.iter().map(|core| core.pool.clear().len()).sum();
+        let dropped: usize = known.iter().map(|core| core.pool.clear()).sum();
         tracing::debug!(dropped, "kept instances were dropped: the engine has no room");
     }
 }
@@ -211,7 +211,7 @@ impl Ward {
             self.observed = now;
         }
         if now >= self.expires {
-            drop(pool.expire(self.target as usize));
+            pool.expire(self.target as usize);
             self.expires = now + pool.policy().idle / 2;
         }
         if now >= self.retries && self.lacks(&core) && filling.len() < limits::FILLING_MAX {

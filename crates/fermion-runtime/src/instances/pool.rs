@@ -10,7 +10,9 @@ use fermion_model::manifest::Instances;
 
 use super::instance::Instance;
 use super::ledger::{Entry, Ledger};
+use super::shared::{Place, Shared};
 use crate::limits;
+use crate::program::Core;
 
 /// Waiting instances, the one used last on top. Aligned to two cache lines, which neighbours are fetched in.
 #[derive(Default)]
@@ -81,6 +83,8 @@ pub(crate) struct Pool {
     accounts: [Arc<Ledger>; 2],
     ready: Shelf,
     used: Box<[Shelf]>,
+    /// Instances that several requests are in, or were: each thread has its own.
+    open: Box<[Mutex<Vec<Arc<Shared>>>]>,
     /// Counts up each half of the idle time.
     pub(super) time: AtomicU32,
     /// Requests since the keeper looked; counted only where it sizes the pool.
@@ -105,6 +109,7 @@ impl Pool {
             accounts: [release, process],
             ready: Shelf::default(),
             used: (0..shelves).map(|_| Shelf::default()).collect(),
+            open: (0..shelves).map(|_| Mutex::default()).collect(),
             time: AtomicU32::new(2),
             taken: AtomicU64::new(0),
             make_nanos: AtomicU64::new(0),
@@ -138,6 +143,42 @@ impl Pool {
             .or_else(|| others.into_iter().find_map(Shelf::take))
     }
 
+    /// A place in an instance of this thread that takes another request.
+    pub(crate) fn place(&self, core: &Arc<Core>) -> Option<Place> {
+        let mut open = self.open(thread());
+        open.retain(|shared| !shared.is_over(self.policy.reuse_requests));
+        open.iter().rev().find_map(|shared| shared.sit(core, false))
+    }
+
+    /// Opens an instance for several requests, of which this is the first.
+    pub(crate) fn share(&self, instance: Instance, core: &Arc<Core>) -> Option<Place> {
+        let shared = Shared::open(instance, core)?;
+        let place = shared.sit(core, true);
+        self.open(thread()).push(shared);
+        place
+    }
+
+    fn open(&self, thread: usize) -> MutexGuard<'_, Vec<Arc<Shared>>> {
+        let open = &self.open[thread % self.open.len()];
+        open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out those that are empty since before `since`.
+    fn close(&self, since: u32) -> Vec<Arc<Shared>> {
+        let threads = 0..self.open.len();
+        let idle = threads.flat_map(|thread| {
+            let mut open = self.open(thread);
+            open.extract_if(.., |shared| shared.is_idle(since))
+                .collect::<Vec<_>>()
+        });
+        idle.collect()
+    }
+
+    /// Its time: it goes on with each half of the idle time.
+    pub(super) fn now(&self) -> u32 {
+        self.time.load(Relaxed)
+    }
+
     /// Enters an instance in the books, or follows its growth. False if there is no room for it.
     pub(crate) fn enter(&self, instance: &mut Instance) -> bool {
         let bytes = instance.memory_bytes();
@@ -168,12 +209,14 @@ impl Pool {
 
     /// All that wait.
     pub(crate) fn waiting(&self) -> usize {
+        let open = (0..self.open.len()).map(|thread| self.open(thread).len());
         self.ready()
             + self
                 .used
                 .iter()
                 .map(|shelf| shelf.count.load(Relaxed))
                 .sum::<usize>()
+            + open.sum::<usize>()
     }
 
     /// All that are kept beyond a request, waiting or at work.
@@ -181,23 +224,21 @@ impl Pool {
         self.accounts[0].instances()
     }
 
-    /// Half of the idle time has passed: gives what has waited for all of it, but leaves `ready` fresh ones.
-    pub(super) fn expire(&self, ready: usize) -> Vec<Instance> {
+    /// Half of the idle time has passed: drops what has waited for all of it, but leaves `ready` fresh ones.
+    pub(super) fn expire(&self, ready: usize) {
         let since = self.time.fetch_add(1, Relaxed).saturating_sub(2);
-        let mut expired = self.ready.expire(since, ready);
+        drop(self.ready.expire(since, ready));
         for shelf in &self.used {
-            expired.append(&mut shelf.expire(since, 0));
+            drop(shelf.expire(since, 0));
         }
-        expired
+        drop(self.close(since));
     }
 
-    /// Gives everything that waits: another release has no room.
-    pub(crate) fn clear(&self) -> Vec<Instance> {
-        let mut all = self.ready.expire(u32::MAX, 0);
-        for shelf in &self.used {
-            all.append(&mut shelf.expire(u32::MAX, 0));
-        }
-        all
+    /// Drops everything that waits: another release has no room. Gives how many they were.
+    pub(crate) fn clear(&self) -> usize {
+        let ready = self.ready.expire(u32::MAX, 0).len();
+        let used = self.used.iter().map(|shelf| shelf.expire(u32::MAX, 0).len());
+        ready + used.sum::<usize>() + self.close(u32::MAX).len()
     }
 
     pub(crate) fn made(&self, took: Duration) {

@@ -27,6 +27,7 @@ mod serve_instances;
 mod serve_isolation;
 mod serve_load;
 mod serve_names;
+mod serve_overlap;
 mod serve_start;
 mod serve_surface;
 mod serve_upstreams;

@@ -2,9 +2,10 @@
 
 use crate::support::{Ask, Connection, EDGES, Serve};
 
-/// Serial reuse on one thread: who asks next finds the same instance, as long as there is one.
+/// Serial reuse on one thread, one request at a time: a request begins when the guest of the one before has ended, and
+/// finds its instance, as long as there is one.
 fn start(guest: &str, more: &[&str]) -> Serve {
-    let mut arguments = vec!["--threads", "1", "--reuse-concurrency", "1"];
+    let mut arguments = vec!["--threads", "1", "--reuse-concurrency", "1", "--concurrency", "1"];
     arguments.extend_from_slice(more);
     Serve::start(guest, &arguments)
 }
@@ -84,7 +85,7 @@ fn what_failed_is_thrown_away_and_nobody_else_notices() {
 #[test]
 fn whoever_leaves_takes_the_instance_along() {
     for guest in EDGES {
-        let serve = start(guest, &["--reuse", "1000", "--concurrency", "1"]);
+        let serve = start(guest, &["--reuse", "1000"]);
         assert_eq!(count(&serve), 1);
         let mut leaving = Connection::open(serve.address);
         leaving.send(Ask::get("/hang-after-body").bytes());
