@@ -69,13 +69,14 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         shutdown.clone(),
     );
     let kept = CancellationToken::new();
-    let serving = async {
-        let drained = serving.await;
-        kept.cancel();
-        Ok(drained?)
-    };
     let keeping = engines.keep(kept.clone());
-    let (drained, ()) = tokio::join!(signals.run(shutdown, serving), keeping);
+    // However serving ends: a second signal does not wait for it.
+    let serving = async {
+        let drained = signals.run(shutdown, async { Ok(serving.await?) }).await;
+        kept.cancel();
+        drained
+    };
+    let (drained, ()) = tokio::join!(serving, keeping);
     let drained = drained?;
     if drained.aborted_connections > 0 {
         output::note(format!(
