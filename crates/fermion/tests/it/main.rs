@@ -12,6 +12,7 @@ mod support;
 
 mod builds;
 mod fairness;
+mod fuzz_runtime;
 mod judge;
 mod package_commands;
 mod registries;
