@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Semaphore, watch};
 
-use crate::document::{Document, Entry, Expect, Op, check_key, decode};
+use crate::document::{Changes, Document, Entry, Expect, Op, check_key, decode};
 use crate::limits::{COMMIT_WAIT_MAX, COMMITS_WAITING_MAX};
 use crate::store::Store;
 use crate::{Error, Watch};
@@ -132,6 +132,28 @@ impl Bus {
     /// The documents under `prefix` (any text), then `Event::Current`, then each change as it comes.
     pub fn watch(&self, prefix: &str) -> Watch {
         Watch::new(self.clone(), prefix)
+    }
+
+    /// What has changed after a revision under any of `prefixes` (any text), in one look: for whoever keeps a copy. From
+    /// revision 0 on it is every document there is, however many.
+    pub async fn changes(&self, after: u64, prefixes: &[&str]) -> Result<Changes, Error> {
+        let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        let look = move |shared: &Shared| shared.store.changes(after, &prefixes);
+        self.blocking("read changes", look).await
+    }
+
+    /// The revision of the last commit.
+    pub fn revision(&self) -> u64 {
+        *self.shared.latest.borrow()
+    }
+
+    /// Waits until something has been committed after a revision: however much it was, once.
+    pub async fn changed_since(&self, revision: u64) -> Result<(), Error> {
+        let mut latest = self.shared.latest.subscribe();
+        let changed = latest.wait_for(|now| *now > revision).await;
+        changed.map(drop).map_err(|_| Error::Stopped {
+            doing: "wait for a change",
+        })
     }
 
     async fn commit_one(&self, op: Op) -> Result<u64, Error> {

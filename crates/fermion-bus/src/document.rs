@@ -48,6 +48,28 @@ pub enum Event {
     Current,
 }
 
+impl Event {
+    /// The key of the document; none for `Current`.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Put(entry) => Some(&entry.key),
+            Self::Delete { key, .. } => Some(key),
+            Self::Current => None,
+        }
+    }
+}
+
+/// What has changed since a revision: each document once, with its newest state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In the order of revisions; `Put` and `Delete` only.
+    pub events: Vec<Event>,
+    /// Everything up to here has been looked at.
+    pub through: u64,
+    /// False if there is more: ask again from `through`.
+    pub is_all: bool,
+}
+
 /// What must be true of a document for a change to go ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {

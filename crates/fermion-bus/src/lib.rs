@@ -13,7 +13,7 @@ mod store;
 mod watch;
 
 pub use bus::Bus;
-pub use document::{Document, Entry, Event, Expect, Op};
+pub use document::{Changes, Document, Entry, Event, Expect, Op};
 pub use error::Error;
 pub use lease::Lease;
 pub use watch::Watch;

@@ -17,8 +17,11 @@ pub const COMMITS_WAITING_MAX: usize = 256;
 pub const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Change records one watch step reads before it yields the blocking thread.
 pub const WATCH_SCAN_MAX: usize = 4_096;
+/// Bytes of values that one step of catching up reads before it gives what it has: a few thousand documents.
+pub const CHANGES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of page cache: the documents of one node fit, and the default of the engine (1 GiB) is not for us.
 pub const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(KEY_BYTES_MAX < VALUE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < 1024 * 1024);
+const _: () = assert!(VALUE_BYTES_MAX < CHANGES_BYTES_MAX);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 
 use crate::Error;
-use crate::document::{Document, Entry, Event, Op};
-use crate::limits::{CACHE_BYTES, COMMIT_OPS_MAX, LIST_ENTRIES_MAX, WATCH_SCAN_MAX};
+use crate::document::{Changes, Document, Entry, Event, Op};
+use crate::limits::{CACHE_BYTES, CHANGES_BYTES_MAX, COMMIT_OPS_MAX, LIST_ENTRIES_MAX, WATCH_SCAN_MAX};
 
 type Stored<'a> = (u64, Option<&'a [u8]>);
 
@@ -157,6 +157,33 @@ impl Store {
         Ok(revisions)
     }
 
+    /// The changes after `after` under any of `prefixes`, as far as one step goes.
+    pub(crate) fn changes(&self, after: u64, prefixes: &[String]) -> Result<Changes, Error> {
+        let doing = "read changes";
+        let read = self.database.begin_read().map_err(Error::storage(doing))?;
+        let table = read.open_table(CHANGES).map_err(Error::storage(doing))?;
+        let documents = read.open_table(DOCUMENTS).map_err(Error::storage(doing))?;
+        let (mut changes, mut bytes) = (Changes::default(), 0);
+        changes.through = after;
+        for row in table.range(after + 1..).map_err(Error::storage(doing))? {
+            if changes.events.len() >= LIST_ENTRIES_MAX || bytes >= CHANGES_BYTES_MAX {
+                return Ok(changes);
+            }
+            let (revision, key) = row.map_err(Error::storage(doing))?;
+            changes.through = revision.value();
+            let key = key.value();
+            if !prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())) {
+                continue;
+            }
+            let stored = documents.get(key).map_err(Error::storage(doing))?;
+            let value = stored.as_ref().and_then(|stored| stored.value().1);
+            bytes += value.map_or(0, <[u8]>::len);
+            changes.events.push(event(key, revision.value(), value));
+        }
+        changes.is_all = true;
+        Ok(changes)
+    }
+
     /// The first change after `after` under `prefix`. Only the newest change of a document is kept, so a reader that
     /// fell behind sees each document once.
     pub(crate) fn next_change(&self, prefix: &str, after: u64) -> Result<Step, Error> {
@@ -183,20 +210,9 @@ impl Store {
                 continue;
             }
             let stored = documents.get(key).map_err(Error::storage(doing))?;
-            let key = key.to_owned();
-            let event = match stored.as_ref().and_then(|stored| stored.value().1) {
-                Some(bytes) => Event::Put(Entry {
-                    key,
-                    revision: through,
-                    bytes: bytes.to_owned(),
-                }),
-                None => Event::Delete {
-                    key,
-                    revision: through,
-                },
-            };
+            let value = stored.as_ref().and_then(|stored| stored.value().1);
             return Ok(Step {
-                event: Some(event),
+                event: Some(event(key, through, value)),
                 through,
             });
         }
@@ -204,6 +220,19 @@ impl Store {
             event: None,
             through: latest.max(after),
         })
+    }
+}
+
+/// A document's newest state; without a value it is gone.
+fn event(key: &str, revision: u64, value: Option<&[u8]>) -> Event {
+    let key = key.to_owned();
+    match value {
+        Some(bytes) => Event::Put(Entry {
+            key,
+            revision,
+            bytes: bytes.to_owned(),
+        }),
+        None => Event::Delete { key, revision },
     }
 }
 

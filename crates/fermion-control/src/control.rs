@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fermion_bus::{Bus, Entry, Error as BusError};
-use fermion_model::assignment::{ASSIGNMENT_SCHEMA, Assignment, NodeStatus};
+use fermion_bus::{Bus, Entry, Event};
+use fermion_model::assignment::{ASSIGNMENT_SCHEMA, AppStatus, NodeStatus, app_status_key, status_key};
 use fermion_model::release::RELEASE_SCHEMA;
 use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Gate;
@@ -15,7 +15,8 @@ use fermion_package::{Store, TrustKeeper};
 use fermion_telemetry::LogHub;
 use tokio::sync::{Mutex, RwLock, Semaphore};
 
-use crate::documents::{APP_SCHEMA, APPS, AppDocument, app_key, assignment_key, release_key, status_key};
+use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
+use crate::known::Known;
 use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_MAX};
 use crate::plan::{KnownApp, State};
 use crate::{AdminToken, Error, Verifier};
@@ -73,7 +74,7 @@ pub struct Control {
 pub(crate) struct Shared {
     pub(crate) parts: ControlParts,
     /// Held by whoever decides and writes: checks against other apps and the write they justify are one step.
-    pub(crate) intent: Mutex<()>,
+    pub(crate) intent: Mutex<Known>,
     /// Read while a package is checked and recorded, written while garbage is collected: between being looked at and
     /// being needed by a release, nothing is taken away.
     pub(crate) collecting: RwLock<()>,
@@ -101,7 +102,7 @@ impl Control {
         }
         let shared = Shared {
             parts,
-            intent: Mutex::new(()),
+            intent: Mutex::default(),
             collecting: RwLock::new(()),
             deploys: Semaphore::new(DEPLOYS_MAX),
             checks: Semaphore::new(CHECKS_MAX),
@@ -127,32 +128,11 @@ impl Control {
         unix_seconds((self.shared.parts.clock)())
     }
 
-    /// Everything on the bus that decisions need. What cannot be read is logged and named, and stops nothing else.
-    pub(crate) async fn read_state(&self) -> Result<State, Error> {
-        let mut state = State::default();
-        let assignment = self
-            .bus()
-            .get_json::<Assignment>(&assignment_key(&self.config().node))
-            .await?;
-        if let Some((revision, assignment)) = assignment {
-            let key = assignment_key(&self.config().node);
-            check_schema(&key, assignment.schema, ASSIGNMENT_SCHEMA)?;
-            state.assignment_revision = Some(revision);
-            state.assignment = assignment;
-        }
-        state.status = self.read_status().await?;
-        for entry in self.bus().list(APPS).await? {
-            let name = entry.key.trim_start_matches(APPS).to_owned();
-            match self.read_known(&entry).await {
-                Ok(known) => drop(state.apps.insert(name, known)),
-                Err(error @ (Error::Schema { .. } | Error::Bus(BusError::Decode { .. }))) => {
-                    tracing::error!(app = name, %error, "an app's document cannot be read; it is left as it is");
-                    state.unreadable.insert(name);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(state)
+    /// Everything on the bus that decisions need, as it is now.
+    pub(crate) async fn read_state(&self) -> Result<Arc<State>, Error> {
+        let mut known = self.shared.intent.lock().await;
+        self.catch_up(&mut known).await?;
+        Ok(known.state.clone())
     }
 
     /// The packages of every release that is kept: what serves, and what can be gone back to.
@@ -161,14 +141,23 @@ impl Control {
     /// Also if a single release cannot be read: then nobody knows all of them.
     pub async fn pinned(&self) -> Result<std::collections::BTreeSet<fermion_model::Digest>, Error> {
         let mut pinned = std::collections::BTreeSet::new();
-        for entry in self.bus().list("releases/").await? {
-            let release: Release = entry.json()?;
-            check_schema(&entry.key, release.schema, RELEASE_SCHEMA)?;
-            pinned.insert(release.digest);
+        let mut through = 0;
+        loop {
+            let changes = self.bus().changes(through, &["releases/"]).await?;
+            for event in changes.events {
+                let Event::Put(entry) = event else { continue };
+                let release: Release = entry.json()?;
+                check_schema(&entry.key, release.schema, RELEASE_SCHEMA)?;
+                pinned.insert(release.digest);
+            }
+            through = changes.through;
+            if changes.is_all {
+                return Ok(pinned);
+            }
         }
-        Ok(pinned)
     }
 
+    /// What the node says of itself.
     pub(crate) async fn read_status(&self) -> Result<NodeStatus, Error> {
         let key = status_key(&self.config().node);
         let Some((_, status)) = self.bus().get_json::<NodeStatus>(&key).await? else {
@@ -176,6 +165,17 @@ impl Control {
         };
         check_schema(&key, status.schema, ASSIGNMENT_SCHEMA)?;
         Ok(status)
+    }
+
+    /// What the node says of an app; none if it has said nothing since it was started.
+    pub(crate) async fn read_report(&self, name: &str) -> Result<Option<AppStatus>, Error> {
+        let key = app_status_key(&self.config().node, name);
+        let Some((_, report)) = self.bus().get_json::<AppStatus>(&key).await? else {
+            return Ok(None);
+        };
+        check_schema(&key, report.schema, ASSIGNMENT_SCHEMA)?;
+        let status = self.read_status().await?;
+        Ok(Some(report).filter(|report| report.incarnation == status.incarnation))
     }
 
     pub(crate) async fn read_app(&self, namespace: &Namespace, app: &AppName) -> Result<KnownApp, Error> {
@@ -194,7 +194,7 @@ impl Control {
         .await
     }
 
-    async fn read_known(&self, entry: &Entry) -> Result<KnownApp, Error> {
+    pub(crate) async fn read_known(&self, entry: &Entry) -> Result<KnownApp, Error> {
         let document: AppDocument = entry.json()?;
         check_schema(&entry.key, document.schema, APP_SCHEMA)?;
         let mut releases = BTreeMap::new();

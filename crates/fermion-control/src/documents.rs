@@ -25,14 +25,6 @@ pub(crate) fn release_key(namespace: &Namespace, app: &AppName, number: ReleaseN
     format!("releases/{namespace}/{app}/{}", number.0)
 }
 
-pub(crate) fn assignment_key(node: &str) -> String {
-    format!("assignments/{node}")
-}
-
-pub(crate) fn status_key(node: &str) -> String {
-    format!("status/{node}")
-}
-
 /// What one app should run, and what is known of its releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -213,10 +213,8 @@ pub enum Error {
         /// What is there.
         found: fermion_model::Digest,
     },
-    /// Everything the node must run no longer fits into its assignment.
-    #[error(
-        "the node's assignment has no room for this release; remove apps, or shorten their routes and config"
-    )]
+    /// The app's releases no longer fit into its part of the assignment.
+    #[error("the app's assignment has no room for this release; shorten its routes and config")]
     AssignmentFull,
     /// Too much at once.
     #[error("too many {what} at once; try again shortly")]

@@ -5,6 +5,7 @@ mod admit;
 mod checks;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest};
@@ -133,13 +134,14 @@ impl Control {
     }
 
     /// Reads, decides and commits under the lock; again if something changed underneath.
-    async fn record<F>(&self, decide: impl Fn(State) -> F) -> Result<Intent, Error>
+    async fn record<F>(&self, decide: impl Fn(Arc<State>) -> F) -> Result<Intent, Error>
     where
         F: Future<Output = Result<Intent, Error>>,
     {
-        let _intent = self.shared.intent.lock().await;
+        let mut known = self.shared.intent.lock().await;
         for _ in 0..CONFLICT_TRIES_MAX {
-            match decide(self.read_state().await?).await {
+            self.catch_up(&mut known).await?;
+            match decide(known.state.clone()).await {
                 Err(Error::Bus(error)) if error.is_conflict() => {}
                 decided => return decided,
             }
@@ -151,7 +153,7 @@ impl Control {
 
     async fn record_deploy(
         &self,
-        state: State,
+        state: Arc<State>,
         release: &Release,
         expected: Option<ReleaseNumber>,
         decided: &Decided,
@@ -206,7 +208,7 @@ impl Control {
             &known.document,
             Expect::unchanged(known.revision),
         )?);
-        check_room(state, name, known)?;
+        check_room(&known)?;
         self.bus().commit(ops).await?;
         Ok(Intent {
             number,
@@ -217,7 +219,7 @@ impl Control {
 
     async fn record_rollback(
         &self,
-        state: State,
+        state: Arc<State>,
         namespace: &Namespace,
         app: &AppName,
         number: ReleaseNumber,
@@ -250,7 +252,7 @@ impl Control {
         )?];
         ops.extend(self.decision_ops(decided, Some(number)).await?);
         known.releases.insert(number, release);
-        check_room(state, known.document.name(), known)?;
+        check_room(&known)?;
         self.bus().commit(ops).await?;
         Ok(Intent {
             number,
@@ -377,11 +379,8 @@ impl Control {
     ) -> Result<DeployResult, Error> {
         self.wait_until_it_serves(namespace, app, intent.number).await?;
         let known = self.read_app(namespace, app).await?;
-        let status = self.read_status().await?;
-        let report = status
-            .apps
-            .get(&known.document.name())
-            .filter(|report| report.wanted == intent.number);
+        let report = self.read_report(&known.document.name()).await?;
+        let report = report.as_ref().filter(|report| report.wanted == intent.number);
         let release = self.read_release(namespace, app, intent.number).await?;
         let release = release.ok_or_else(|| Error::NoSuchRelease {
             app: app.clone(),

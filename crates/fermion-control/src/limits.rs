@@ -32,6 +32,8 @@ pub const FOLLOW_BEAT: Duration = Duration::from_secs(15);
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 /// How often a change is tried again because a document changed underneath: other writers are few and quick.
 pub const CONFLICT_TRIES_MAX: usize = 16;
+/// Apps whose part of an assignment one commit changes, beside the assignment itself.
+pub const ASSIGNED_AT_ONCE_MAX: usize = fermion_bus::limits::COMMIT_OPS_MAX - 1;
 /// Releases kept per app; older ones go, except those still in use.
 pub const RELEASES_KEPT_MAX: usize = 100;
 /// Decisions of the gate kept per app, each with its facts: a few KiB, and more than anybody reads.

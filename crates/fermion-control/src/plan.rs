@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fermion_model::assignment::{AssignedApp, Assignment, NodeStatus, Problem};
+use fermion_model::assignment::{AppStatus, AssignedApp, NodeStatus, Problem};
 use fermion_model::{Release, ReleaseNumber};
 
 use crate::claims::Claims;
@@ -27,14 +27,25 @@ impl KnownApp {
 /// What is on the bus.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By `namespace/app`.
+    /// By `namespace/app`, as everything here.
     pub(crate) apps: BTreeMap<String, KnownApp>,
     /// Apps whose documents cannot be read: what they have is left to them.
     pub(crate) unreadable: BTreeSet<String>,
-    /// Its revision, if there is one.
+    /// The assignment's revision, if there is one.
     pub(crate) assignment_revision: Option<u64>,
-    pub(crate) assignment: Assignment,
+    /// The assignment's generation.
+    pub(crate) generation: u64,
+    pub(crate) assigned: BTreeMap<String, AssignedApp>,
     pub(crate) status: NodeStatus,
+    /// Of any of the node's processes: see [`State::report`].
+    pub(crate) reports: BTreeMap<String, AppStatus>,
+}
+
+/// What a node must run of one app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part<'s> {
+    pub(crate) release: &'s Release,
+    pub(crate) last_good: Option<&'s Release>,
 }
 
 /// What the node's report says of a release on trial.
@@ -46,21 +57,17 @@ pub(crate) enum Outcome {
 
 impl State {
     /// The outcome of the app's active release, if it is on trial and the node has dealt with the assignment that
-    /// holds it. A report on an older assignment says nothing about this one.
+    /// holds it. A report on an older assignment, or by an earlier process, says nothing about this one.
     pub(crate) fn outcome(&self, name: &str) -> Option<Outcome> {
         let document = &self.apps.get(name)?.document;
         let number = document
             .active
             .filter(|&active| document.last_good() != Some(active))?;
-        let assigned = self.assignment.apps.get(name)?;
-        if assigned.release.number != number || self.status.generation < self.assignment.generation {
-            return None;
-        }
+        let assigned = self.assigned.get(name)?;
         let report = self
-            .status
-            .apps
-            .get(name)
-            .filter(|report| report.wanted == number)?;
+            .report(name)
+            .filter(|report| report.wanted == number && report.generation >= assigned.generation)
+            .filter(|_| assigned.release.number == number)?;
         match &report.problem {
             Some(problem) => Some(Outcome::Failed(number, problem.clone())),
             None if report.serving == Some(number) => Some(Outcome::Good(number)),
@@ -68,10 +75,24 @@ impl State {
         }
     }
 
+    /// What the node says of an app; none if it has said nothing since it was started.
+    pub(crate) fn report(&self, name: &str) -> Option<&AppStatus> {
+        let report = self.reports.get(name)?;
+        (report.incarnation == self.status.incarnation).then_some(report)
+    }
+
     /// True if the node reports that it cannot make this release of the app ready.
     pub(crate) fn refuses(&self, name: &str, number: ReleaseNumber) -> bool {
-        let report = self.status.apps.get(name);
+        let report = self.report(name);
         report.is_some_and(|report| report.wanted == number && report.problem.is_some())
+    }
+
+    /// True if the node has come to an end, good or bad, with all that is assigned.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.assigned.iter().all(|(name, assigned)| {
+            let report = self.report(name);
+            report.is_some_and(|report| report.wanted == assigned.release.number && !report.is_pending())
+        })
     }
 
     /// Who has which requests: the active and the last good release of every app, since either may serve.
@@ -86,7 +107,7 @@ impl State {
             }
         }
         for name in &self.unreadable {
-            if let Some(assigned) = self.assignment.apps.get(name) {
+            if let Some(assigned) = self.assigned.get(name) {
                 claims.add(name, &assigned.release.routes);
             }
         }
@@ -94,7 +115,7 @@ impl State {
     }
 
     /// What the node must run.
-    pub(crate) fn assign(&self) -> BTreeMap<String, AssignedApp> {
+    pub(crate) fn assign(&self) -> BTreeMap<&str, Part<'_>> {
         let claims = self.claims();
         let mut assigned = BTreeMap::new();
         for (name, known) in &self.apps {
@@ -110,11 +131,7 @@ impl State {
             let last_good = known
                 .release(known.document.fallback())
                 .filter(|fallback| claims.collision(name, &fallback.routes).is_none());
-            let app = AssignedApp {
-                release: release.clone(),
-                last_good: last_good.cloned(),
-            };
-            assigned.insert(name.clone(), app);
+            assigned.insert(name.as_str(), Part { release, last_good });
         }
         for name in &self.unreadable {
             self.keep(name, &mut assigned);
@@ -122,15 +139,39 @@ impl State {
         assigned
     }
 
-    fn keep(&self, name: &str, assigned: &mut BTreeMap<String, AssignedApp>) {
-        if let Some(app) = self.assignment.apps.get(name) {
-            assigned.insert(name.to_owned(), app.clone());
+    fn keep<'s>(&'s self, name: &'s str, assigned: &mut BTreeMap<&'s str, Part<'s>>) {
+        if let Some(app) = self.assigned.get(name) {
+            assigned.insert(name, part(app));
         }
+    }
+
+    /// What is to be changed to get there: an app's new part, or none if it is to be taken away.
+    pub(crate) fn reassign(&self) -> Vec<(&str, Option<Part<'_>>)> {
+        let wanted = self.assign();
+        let gone = self
+            .assigned
+            .keys()
+            .filter(|name| !wanted.contains_key(name.as_str()));
+        let gone: Vec<_> = gone.map(|name| (name.as_str(), None)).collect();
+        let differs = |(name, wanted): &(&str, Part<'_>)| self.assigned.get(*name).map(part) != Some(*wanted);
+        let changed = wanted.into_iter().filter(differs);
+        changed
+            .map(|(name, part)| (name, Some(part)))
+            .chain(gone)
+            .collect()
     }
 
     /// The generation of the next assignment: greater than any that the node may have seen.
     pub(crate) fn next_generation(&self) -> u64 {
-        self.assignment.generation.max(self.status.generation) + 1
+        let assigned = self.assigned.values().map(|app| app.generation);
+        assigned.fold(self.generation.max(self.status.generation), u64::max) + 1
+    }
+}
+
+fn part(app: &AssignedApp) -> Part<'_> {
+    Part {
+        release: &app.release,
+        last_good: app.last_good.as_ref(),
     }
 }
 

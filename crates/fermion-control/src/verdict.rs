@@ -1,10 +1,10 @@
 //! Waiting for what the reconciler makes of a release. The waiter judges nothing itself: it reads the app's document
 //! and the node's report until they say one way or the other, so a waiter that leaves changes nothing.
 
-use fermion_model::assignment::{AppStatus, Problem};
+use fermion_model::assignment::{AppStatus, Problem, app_status_key, status_key};
 use fermion_model::{AppName, Namespace, ReleaseNumber};
 
-use crate::documents::{AppDocument, app_key, status_key};
+use crate::documents::{AppDocument, app_key};
 use crate::limits::TRUST_WAIT_MAX;
 use crate::{Control, Error};
 
@@ -71,16 +71,14 @@ impl Control {
         number: ReleaseNumber,
     ) -> Result<(), Error> {
         let mut documents = self.bus().watch(&app_key(namespace, app));
-        let mut reports = self.bus().watch(&status_key(&self.config().node));
+        let name = format!("{namespace}/{app}");
+        let mut reports = self.bus().watch(&app_status_key(&self.config().node, &name));
         loop {
             let document = self.read_app(namespace, app).await?.document;
-            let status = self.read_status().await?;
-            let report = status
-                .apps
-                .get(&document.name())
-                .filter(|report| report.wanted == number);
+            let report = self.read_report(&name).await?;
+            let report = report.filter(|report| report.wanted == number);
             let app = app.clone();
-            match verdict(&document, report, number) {
+            match verdict(&document, report.as_ref(), number) {
                 Verdict::Serves => return Ok(()),
                 Verdict::Failed { problem, serving } => {
                     return Err(Error::ReleaseFailed {
@@ -103,6 +101,17 @@ impl Control {
                 changed = documents.next() => drop(changed?),
                 reported = reports.next() => drop(reported?),
             }
+        }
+    }
+
+    /// Waits until the node has come to an end, good or bad, with all that is assigned.
+    pub async fn wait_until_settled(&self) -> Result<(), Error> {
+        loop {
+            let seen = self.bus().revision();
+            if self.read_state().await?.is_settled() {
+                return Ok(());
+            }
+            self.bus().changed_since(seen).await?;
         }
     }
 

@@ -17,12 +17,12 @@ impl Control {
         let apps = state
             .apps
             .iter()
-            .map(|(name, known)| app_view(known, state.status.apps.get(name)));
+            .map(|(name, known)| app_view(known, state.report(name)));
         Ok(Status {
             version: self.config().version.clone(),
             node: NodeView {
                 name: self.config().node.clone(),
-                assigned: state.assignment.generation,
+                assigned: state.generation,
                 generation: state.status.generation,
                 trust_epoch: state.status.trust_epoch,
             },
@@ -40,13 +40,12 @@ impl Control {
     /// The releases of one app, newest first.
     pub async fn releases(&self, namespace: &Namespace, app: &AppName) -> Result<Vec<ReleaseView>, Error> {
         let known = self.read_app(namespace, app).await?;
-        let status = self.read_status().await?;
-        let report = status.apps.get(&known.document.name());
+        let report = self.read_report(&known.document.name()).await?;
         let mut releases = Vec::new();
         for entry in self.bus().list(&releases_prefix(namespace, app)).await? {
             let release: Release = entry.json()?;
             check_schema(&entry.key, release.schema, RELEASE_SCHEMA)?;
-            releases.push(release_view(&release, &known.document, report));
+            releases.push(release_view(&release, &known.document, report.as_ref()));
         }
         releases.sort_by_key(|release| std::cmp::Reverse(release.number));
         Ok(releases)

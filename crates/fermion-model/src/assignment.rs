@@ -1,13 +1,33 @@
-//! What one node must run and route, and what it says it does: the two documents through which control and node meet.
-
-use std::collections::BTreeMap;
+//! What one node must run and route, and what it says it does: the documents through which control and node meet. Each
+//! has one document for the whole and one for each app, so that a change of one app costs what one app is, however many
+//! there are.
 
 use crate::{Release, ReleaseNumber};
 
-/// The schema that this build writes and understands, for both documents.
-pub const ASSIGNMENT_SCHEMA: u32 = 1;
+/// The schema that this build writes and understands, for all of these documents.
+pub const ASSIGNMENT_SCHEMA: u32 = 2;
 
-/// What one node must run. A node refuses a generation older than the one it has.
+/// The key of a node's [`Assignment`].
+pub fn assignment_key(node: &str) -> String {
+    format!("assignments/{node}")
+}
+
+/// The key of the [`AssignedApp`] of `namespace/app`.
+pub fn assigned_app_key(node: &str, app: &str) -> String {
+    format!("assignments/{node}/{app}")
+}
+
+/// The key of a node's [`NodeStatus`].
+pub fn status_key(node: &str) -> String {
+    format!("status/{node}")
+}
+
+/// The key of the [`AppStatus`] of `namespace/app`.
+pub fn app_status_key(node: &str, app: &str) -> String {
+    format!("status/{node}/{app}")
+}
+
+/// What is assigned to one node, as a whole: written in one commit with every app's part that changed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
@@ -15,24 +35,16 @@ pub struct Assignment {
     pub schema: u32,
     /// Counts up with every change.
     pub generation: u64,
-    /// By `namespace/app`.
-    pub apps: BTreeMap<String, AssignedApp>,
 }
 
-impl Default for Assignment {
-    fn default() -> Self {
-        Self {
-            schema: ASSIGNMENT_SCHEMA,
-            generation: 0,
-            apps: BTreeMap::new(),
-        }
-    }
-}
-
-/// One app's part of an assignment.
+/// One app that a node must run. A node refuses a generation older than the one it has.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AssignedApp {
+    /// Format of this document.
+    pub schema: u32,
+    /// The assignment's generation when this part of it changed last.
+    pub generation: u64,
     /// The release that should serve.
     pub release: Release,
     /// The last release that served well: what a node falls back to when `release` cannot be made ready.
@@ -40,20 +52,18 @@ pub struct AssignedApp {
     pub last_good: Option<Release>,
 }
 
-/// What one node does, written by the node alone.
+/// What one node does, as a whole, written by the node alone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeStatus {
     /// Format of this document.
     pub schema: u32,
-    /// The assignment that is in force on the node. An app whose wanted release neither serves nor has a problem is
-    /// still being made ready.
+    /// The assignment that the node has seen.
     pub generation: u64,
+    /// Which of the node's processes speaks: greater with every start. What an earlier one said of apps is void.
+    pub incarnation: u64,
     /// The serial of the trust root by which everything that serves was judged last.
-    #[serde(default)]
     pub trust_epoch: u64,
-    /// By `namespace/app`.
-    pub apps: BTreeMap<String, AppStatus>,
 }
 
 impl Default for NodeStatus {
@@ -61,16 +71,22 @@ impl Default for NodeStatus {
         Self {
             schema: ASSIGNMENT_SCHEMA,
             generation: 0,
+            incarnation: 0,
             trust_epoch: 0,
-            apps: BTreeMap::new(),
         }
     }
 }
 
-/// One app on one node.
+/// One app on one node, said when there is something to say: it serves what is wanted, or why it does not.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppStatus {
+    /// Format of this document.
+    pub schema: u32,
+    /// Which of the node's processes says so.
+    pub incarnation: u64,
+    /// The generation of the [`AssignedApp`] that this is about.
+    pub generation: u64,
     /// The release that serves now; none if nothing could be made ready.
     pub serving: Option<ReleaseNumber>,
     /// The release that was asked for last.
@@ -107,4 +123,37 @@ pub struct Step {
     pub name: String,
     /// Microseconds.
     pub micros: u64,
+}
+
+/// The first schema: a node's whole assignment in one document. Read once, to be taken apart.
+pub mod first {
+    use std::collections::BTreeMap;
+
+    use crate::Release;
+
+    /// Its number.
+    pub const SCHEMA: u32 = 1;
+
+    /// What one node must run.
+    #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Assignment {
+        /// Format of this document.
+        pub schema: u32,
+        /// Counts up with every change.
+        pub generation: u64,
+        /// By `namespace/app`.
+        pub apps: BTreeMap<String, AssignedApp>,
+    }
+
+    /// One app's part of it.
+    #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct AssignedApp {
+        /// The release that should serve.
+        pub release: Release,
+        /// The last release that served well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub last_good: Option<Release>,
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fermion_gateway::Dispatch;
 use fermion_model::Release;
-use fermion_model::assignment::{AppStatus, AssignedApp, Problem, Step};
+use fermion_model::assignment::{ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, Problem, Step};
 use fermion_model::record::Served;
 use fermion_telemetry::{InstanceReading, Telemetry};
 use tokio::task::AbortHandle;
@@ -34,7 +34,7 @@ pub(crate) struct App {
 #[derive(Debug, Clone)]
 pub(crate) struct Serving {
     pub(crate) release: Release,
-    pub(crate) ready: Arc<Ready>,
+    pub(crate) ready: Ready,
 }
 
 /// A preparation that is under way. Given up when dropped.
@@ -85,8 +85,11 @@ impl App {
             .filter(|release| release.number != number)
     }
 
-    pub(crate) fn status(&self) -> AppStatus {
+    pub(crate) fn status(&self, incarnation: u64) -> AppStatus {
         AppStatus {
+            schema: ASSIGNMENT_SCHEMA,
+            incarnation,
+            generation: self.wanted.generation,
             serving: self.serving.as_ref().map(|serving| serving.release.number),
             wanted: self.wanted.release.number,
             problem: self.problem.clone(),
@@ -105,20 +108,9 @@ impl App {
 
     /// Puts a release in the place of what served. Counters of the last few stay readable.
     pub(crate) fn take_over(&mut self, release: &Release, ready: Ready, telemetry: &Telemetry) {
-        let ready = Arc::new(ready);
         let target = &ready.target;
-        let read = {
-            let target = Arc::downgrade(target);
-            move || {
-                let reading = target.upgrade().map(|target| InstanceReading {
-                    in_use: u64::from(target.permits().in_use()),
-                    kept: target.kept(),
-                });
-                reading.unwrap_or_default()
-            }
-        };
-        telemetry.watch_instances(target.served(), read);
-        if let Some(upstreams) = &ready.upstreams {
+        watch(target, telemetry);
+        if let Some(upstreams) = &ready.plan.upstreams {
             telemetry.watch_upstreams(target.served(), upstreams.clone());
         }
         self.measured.push_back(target.served().clone());
@@ -142,4 +134,15 @@ impl App {
         let steps = std::mem::take(&mut self.steps);
         self.fails(error, steps);
     }
+}
+
+/// Reads a release's instances where they are now. What sleeps is another target, and is to be watched anew; the permits
+/// stay the same.
+pub(crate) fn watch(target: &Arc<Target>, telemetry: &Telemetry) {
+    let (permits, weak) = (target.permits().clone(), Arc::downgrade(target));
+    let read = move || InstanceReading {
+        in_use: u64::from(permits.in_use()),
+        kept: weak.upgrade().map_or(0, |target| target.awake().kept()),
+    };
+    telemetry.watch_instances(target.served(), read);
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use fermion_telemetry::Door;
 
+use crate::prepare::Depth;
 use crate::reconcile::Node;
 
 impl Node {
@@ -12,7 +13,7 @@ impl Node {
     /// its app goes to the last good one that may, if there is one. After a change (`is_change`), what could not be
     /// made ready before is tried again.
     pub(crate) async fn judge(&mut self, is_change: bool) {
-        let epoch = self.preparer.trust.borrow_and_update().epoch();
+        let epoch = self.preparer.trust.borrow().epoch();
         let keys: Vec<String> = self.apps.keys().cloned().collect();
         for key in keys {
             let Some(serving) = self.apps.get(&key).and_then(|app| app.serving.clone()) else {
@@ -23,7 +24,7 @@ impl Node {
             };
             let verdict = self
                 .preparer
-                .recheck(&serving.release, &serving.ready.signers)
+                .recheck(&serving.release, &serving.ready.plan.signers)
                 .await;
             let Some(app) = self.apps.get_mut(&key) else {
                 continue;
@@ -39,7 +40,8 @@ impl Node {
                     );
                     self.telemetry.doors().refused(Door::Trust, error.code());
                     app.stop(&error);
-                    self.begin(&key);
+                    self.changed.app(&key);
+                    self.begin(&key, Depth::Loaded);
                 }
             }
         }
@@ -50,7 +52,7 @@ impl Node {
     fn try_again(&mut self, key: &str) {
         let idle = |app: &crate::app::App| app.attempt.is_none() && !app.is_as_wanted();
         if self.apps.get(key).is_some_and(idle) {
-            self.begin(key);
+            self.begin(key, Depth::Loaded);
         }
     }
 

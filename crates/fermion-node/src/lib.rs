@@ -4,13 +4,16 @@
 mod app;
 mod error;
 mod judge;
-mod limits;
+pub mod limits;
 mod prepare;
 mod reconcile;
+mod report;
+mod sleep;
 mod target;
 mod upstreams;
 
 pub use error::Error;
-pub use prepare::Preparer;
+pub use prepare::{Preparer, Turns};
 pub use reconcile::Node;
+pub use sleep::Wakes;
 pub use target::{Routes, Target};

@@ -10,11 +10,15 @@ use fermion_model::{Digest, Release};
 use fermion_package::load::{self, VerifiedPackage};
 use fermion_package::store::Store;
 use fermion_package::{Trust, When};
-use fermion_runtime::{Compiler, EgressRule, Engines, Grants, Network, Outbound, Program};
-use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry, UpstreamMetrics};
-use tokio::sync::watch;
+use fermion_runtime::{
+    Compiled, Compiler, EgressRule, Engines, Generation, Grants, Network, Outbound, Program,
+};
+use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry, UpstreamMetrics, Wake};
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::Error;
+use crate::limits;
+use crate::sleep::Wakes;
 use crate::target::Target;
 use crate::upstreams::Counted;
 
@@ -37,16 +41,61 @@ pub struct Preparer {
     pub network: Arc<Network>,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
+    /// How long an app may be without a request before its memory is given back.
+    pub idle_after: Duration,
+    /// Owns what is loaded again.
+    pub wakes: Wakes,
+    /// Who may verify.
+    pub turns: Turns,
+}
+
+/// Bounds how many releases are made ready at once.
+#[derive(Debug, Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(limits::PREPARED_AT_ONCE_MAX)))
+    }
+}
+
+/// How far a release is made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Its first request finds it warm.
+    Loaded,
+    /// Verified, with its native code at hand; its first request loads it. For what waits for instances of its own,
+    /// the same as `Loaded`.
+    Verified,
 }
 
 /// A release that can serve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ready {
     pub(crate) target: Arc<Target>,
-    /// The trusted keys that had signed it when it was loaded.
+    pub(crate) plan: Arc<Plan>,
+    /// How often in a row nobody had asked for it.
+    pub(crate) quiet_looks: u32,
+}
+
+/// What was verified of a release: enough to load it again.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) release: Release,
+    /// Without the component.
+    pub(crate) package: VerifiedPackage,
+    generation: Generation,
+    /// The trusted keys that had signed it when it was verified.
     pub(crate) signers: Vec<Digest>,
     /// What it calls, if it may call anybody.
     pub(crate) upstreams: Option<Arc<UpstreamMetrics>>,
+}
+
+impl Plan {
+    /// False if instances are to wait for its requests.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.package.instances.warm_min == 0
+    }
 }
 
 /// Times the steps of one preparation.
@@ -84,9 +133,13 @@ impl Steps {
 
 impl Preparer {
     /// Makes a release ready to serve. The steps taken are given also when one of them fails.
-    pub(crate) async fn prepare(&self, release: &Release) -> (Result<Ready, Error>, Vec<Step>) {
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        release: &Release,
+        depth: Depth,
+    ) -> (Result<Ready, Error>, Vec<Step>) {
         let mut steps = Steps::begin();
-        let made = self.make(release, &mut steps).await;
+        let made = self.make(release, depth, &mut steps).await;
         (made, steps.done)
     }
 
@@ -96,63 +149,141 @@ impl Preparer {
         When::admitted(admitted, self.clock.now())
     }
 
-    async fn make(&self, release: &Release, steps: &mut Steps) -> Result<Ready, Error> {
-        let (store, digest) = (self.store.clone(), release.digest);
-        let (trust, when) = (self.trust.borrow().clone(), self.when(release));
-        let mut package =
-            tokio::task::spawn_blocking(move || load::load(&store, &digest, &trust, when)).await??;
+    async fn make(
+        self: &Arc<Self>,
+        release: &Release,
+        depth: Depth,
+        steps: &mut Steps,
+    ) -> Result<Ready, Error> {
+        // Never closed: it lives as long as this.
+        let turn = self.turns.0.clone().acquire_owned().await.ok();
+        *steps = Steps::begin();
+        let mut package = self.verify(release).await?;
         steps.end("verify");
-        let compiled = self
-            .compiler
-            .compile(std::mem::take(&mut package.wasm), &package.wasm_digest)
-            .await;
-        self.telemetry.doors().compiled(match &compiled {
-            Ok(compiled) if compiled.cached => Compilation::Cached,
-            Ok(_) => Compilation::Made,
-            Err(error) if error.code() == "COMPILE_LIMIT" => Compilation::Limit,
-            Err(_) => Compilation::Failed,
-        });
-        let compiled = compiled?;
-        if let Some(refused) = &compiled.refused {
-            self.telemetry.doors().refused(Door::Native, refused.code());
-        }
-        steps.end(if compiled.cached {
-            "compile (cached)"
-        } else {
-            "compile"
-        });
-        let mut grants = grants(&package, release);
-        let upstreams = self.counted(&mut grants);
-        let engines = self.engines.clone();
-        let (limits, instances) = (package.limits.clone(), package.instances.clone());
-        let load = move || Program::load(&engines, &compiled, grants, limits, instances);
-        let program = tokio::task::spawn_blocking(load).await??;
-        steps.end("link");
-        program.warm().await.map_err(Error::Warm)?;
-        steps.end("warm");
+        let wasm = std::mem::take(&mut package.wasm);
+        let may_sleep = package.instances.warm_min == 0;
+        let plan = |package: VerifiedPackage, generation| {
+            Arc::new(Plan {
+                release: release.clone(),
+                signers: package.verified.ids(),
+                upstreams: upstreams(&package),
+                package,
+                generation,
+            })
+        };
         let served = Arc::new(Served {
             namespace: release.namespace.to_string(),
             app: release.app.to_string(),
             release: release.number.0,
         });
+        let (target, plan) = if depth == Depth::Verified && may_sleep {
+            let provided = self.compiler.provide(wasm, &package.wasm_digest).await;
+            let (generation, is_cached) = provided.inspect_err(|error| self.count(failure(error)))?;
+            if !is_cached {
+                self.count(Compilation::Made);
+            }
+            steps.end(step(is_cached));
+            let plan = plan(package, generation);
+            (Target::dormant(self, &plan, served), plan)
+        } else {
+            // Compiling has a queue of its own: whoever waits there keeps nobody from being verified.
+            drop(turn);
+            let compiled = self.compile(wasm, &package.wasm_digest).await?;
+            steps.end(step(compiled.cached));
+            let plan = plan(package, compiled.generation);
+            let program = self.load(&plan, compiled).await?;
+            steps.end("link");
+            program.warm().await.map_err(Error::Warm)?;
+            steps.end("warm");
+            (Target::new(served, program, self.logs.clone()), plan)
+        };
         Ok(Ready {
-            target: Arc::new(Target::new(served, program, self.logs.clone())),
-            signers: package.verified.ids(),
-            upstreams,
+            target: Arc::new(target),
+            plan,
+            quiet_looks: 0,
         })
     }
 
-    /// Gives the release its way out, and counters for what it calls there.
-    fn counted(&self, grants: &mut Grants) -> Option<Arc<UpstreamMetrics>> {
-        if grants.http.is_empty() {
-            return None;
+    async fn verify(&self, release: &Release) -> Result<VerifiedPackage, Error> {
+        let (store, digest) = (self.store.clone(), release.digest);
+        let (trust, when) = (self.trust.borrow().clone(), self.when(release));
+        let load = move || load::load(&store, &digest, &trust, when);
+        Ok(tokio::task::spawn_blocking(load).await??)
+    }
+
+    async fn compile(&self, wasm: Vec<u8>, component: &Digest) -> Result<Compiled, Error> {
+        let compiled = self.compiler.compile(wasm, component).await;
+        self.count(match &compiled {
+            Ok(compiled) if compiled.cached => Compilation::Cached,
+            Ok(_) => Compilation::Made,
+            Err(error) => failure(error),
+        });
+        let compiled = compiled?;
+        if let Some(refused) = &compiled.refused {
+            self.telemetry.doors().refused(Door::Native, refused.code());
         }
-        let metrics = Arc::new(UpstreamMetrics::new(grants.http.iter().map(ToString::to_string)));
-        grants.outbound = Outbound {
-            network: Some(self.network.clone()),
-            observer: Some(Arc::new(Counted(metrics.clone()))),
+        Ok(compiled)
+    }
+
+    async fn load(&self, plan: &Plan, compiled: Compiled) -> Result<Program, Error> {
+        let (engines, mut grants) = (self.engines.clone(), grants(&plan.package, &plan.release));
+        if let Some(metrics) = &plan.upstreams {
+            grants.outbound = Outbound {
+                network: Some(self.network.clone()),
+                observer: Some(Arc::new(Counted(metrics.clone()))),
+            };
+        }
+        let (limits, instances) = (plan.package.limits.clone(), plan.package.instances.clone());
+        let load = move || Program::load(&engines, &compiled, grants, limits, instances);
+        Ok(tokio::task::spawn_blocking(load).await??)
+    }
+
+    /// Loads what was verified before, if it may still run: from its native code, or from the beginning if that is gone
+    /// or not what it was.
+    pub(crate) async fn load_again(&self, plan: &Plan) -> Result<(Program, Wake), Error> {
+        self.recheck(&plan.release, &plan.signers)
+            .await
+            .inspect_err(|error| self.telemetry.doors().refused(Door::Trust, error.code()))?;
+        let component = &plan.package.wasm_digest;
+        let (compiled, outcome) = match self.compiler.cached(component, plan.generation).await {
+            Ok(Some(compiled)) => {
+                self.count(Compilation::Cached);
+                (compiled, Wake::Loaded)
+            }
+            cached => {
+                if let Err(error) = cached {
+                    tracing::warn!(%component, code = error.code(), %error, "cached native code refused, compiling again");
+                    self.telemetry.doors().refused(Door::Native, error.code());
+                }
+                let wasm = self.verify(&plan.release).await?.wasm;
+                (self.compile(wasm, component).await?, Wake::Compiled)
+            }
         };
-        Some(metrics)
+        let program = self.load(plan, compiled).await?;
+        program.warm().await.map_err(Error::Warm)?;
+        Ok((program, outcome))
+    }
+
+    fn count(&self, outcome: Compilation) {
+        self.telemetry.doors().compiled(outcome);
+    }
+
+    /// Which releases a start loads, and which it leaves to their first requests.
+    pub(crate) async fn order(&self, waiting: Vec<(String, Digest)>) -> (Vec<String>, Vec<String>) {
+        let (store, compiler) = (self.store.clone(), self.compiler.clone());
+        let by_use = move || {
+            let mut waiting = waiting;
+            if waiting.len() > limits::LOADED_AT_START_MAX {
+                waiting.sort_by_cached_key(|(_, package)| {
+                    let component = load::component_digest(&store, package).ok();
+                    std::cmp::Reverse(component.and_then(|component| compiler.last_used(&component)))
+                });
+            }
+            let mut keys: Vec<String> = waiting.into_iter().map(|(key, _)| key).collect();
+            let others = keys.split_off(keys.len().min(limits::LOADED_AT_START_MAX));
+            (keys, others)
+        };
+        tokio::task::spawn_blocking(by_use).await.unwrap_or_default()
     }
 
     /// The door before a release is routed. It was verified whole when it was loaded, which may be minutes ago: what
@@ -171,7 +302,7 @@ impl Preparer {
             Err(fermion_package::Error::BlobMissing(release.digest.into()))
         };
         is_kept
-            .and_then(|()| self.still(release, &ready.signers))
+            .and_then(|()| self.still(release, &ready.plan.signers))
             .map_err(Error::from)
             .inspect_err(|error| count(Door::Activation, error))?;
         Ok(ready)
@@ -200,6 +331,30 @@ impl Preparer {
     }
 }
 
+fn failure(error: &fermion_runtime::Error) -> Compilation {
+    match error.code() {
+        "COMPILE_LIMIT" => Compilation::Limit,
+        _ => Compilation::Failed,
+    }
+}
+
+fn step(is_cached: bool) -> &'static str {
+    if is_cached { "compile (cached)" } else { "compile" }
+}
+
+/// Counters for what a release calls, if it may call anybody.
+fn upstreams(package: &VerifiedPackage) -> Option<Arc<UpstreamMetrics>> {
+    let rules = rules(package);
+    (!rules.is_empty()).then(|| Arc::new(UpstreamMetrics::new(rules.iter().map(ToString::to_string))))
+}
+
+fn rules(package: &VerifiedPackage) -> Vec<EgressRule> {
+    let origins = package.capabilities.http.iter();
+    origins
+        .filter_map(|origin| EgressRule::parse(&origin.to_string()).ok())
+        .collect()
+}
+
 /// Only what the package declares and the release sets.
 fn grants(package: &VerifiedPackage, release: &Release) -> Grants {
     let declared = &package.capabilities;
@@ -209,11 +364,7 @@ fn grants(package: &VerifiedPackage, release: &Release) -> Grants {
         .filter(|(key, _)| declared.config.contains(*key));
     Grants {
         config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        http: declared
-            .http
-            .iter()
-            .filter_map(|origin| EgressRule::parse(&origin.to_string()).ok())
-            .collect(),
+        http: rules(package),
         ..Grants::default()
     }
 }

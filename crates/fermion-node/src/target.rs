@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
@@ -14,6 +15,9 @@ use fermion_model::{Limits, Release};
 use fermion_runtime::{Call, GuestBody, GuestOutput, Meter, Program, Stream};
 use fermion_telemetry::{GuestLog, LogHub};
 
+use crate::prepare::{Plan, Preparer};
+use crate::sleep::Sleeper;
+
 /// The table that the gateway reads at every request and the node swaps.
 pub type Routes = Arc<ArcSwap<RouteTable<Target>>>;
 
@@ -23,9 +27,13 @@ pub struct Target {
     served: Arc<Served>,
     admission: Admission,
     limits: Limits,
-    /// None for a release that may not run: its route stays and says so.
+    /// None for a release that may not run, whose route stays and says so, and for one that sleeps.
     work: Option<Work>,
+    /// Loads what handles requests when there is one.
+    sleeper: Option<Arc<Sleeper>>,
     is_stopped: AtomicBool,
+    /// Whether somebody has asked since it was last looked.
+    is_used: AtomicBool,
 }
 
 /// What handles requests.
@@ -38,8 +46,42 @@ struct Work {
 impl Target {
     /// Puts a program behind a queue of the default length.
     pub fn new(served: Arc<Served>, program: Program, logs: LogHub) -> Self {
+        let admission = admission(program.limits());
+        Self::with(served, admission, program, logs)
+    }
+
+    /// Puts a program behind a queue that is there already.
+    pub(crate) fn with(served: Arc<Served>, admission: Admission, program: Program, logs: LogHub) -> Self {
         let limits = program.limits().clone();
-        Self::of(served, limits, Some(Work { program, logs }))
+        Self {
+            work: Some(Work { program, logs }),
+            ..Self::of(served, admission, limits)
+        }
+    }
+
+    /// A verified release that the first request loads.
+    pub(crate) fn dormant(preparer: &Arc<Preparer>, plan: &Arc<Plan>, served: Arc<Served>) -> Self {
+        let admission = admission(&plan.package.limits);
+        Self::sleeping(preparer, plan, served, admission)
+    }
+
+    /// The same release without what takes memory. What runs here goes on.
+    pub(crate) fn asleep(&self, preparer: &Arc<Preparer>, plan: &Arc<Plan>) -> Self {
+        Self::sleeping(preparer, plan, self.served.clone(), self.admission.clone())
+    }
+
+    fn sleeping(
+        preparer: &Arc<Preparer>,
+        plan: &Arc<Plan>,
+        served: Arc<Served>,
+        admission: Admission,
+    ) -> Self {
+        let (preparer, plan, limits) = (preparer.clone(), plan.clone(), plan.package.limits.clone());
+        let sleeper = Sleeper::new(preparer, plan, served.clone(), admission.clone());
+        Self {
+            sleeper: Some(Arc::new(sleeper)),
+            ..Self::of(served, admission, limits)
+        }
     }
 
     /// Answers every request of a release with `NOT_READY`.
@@ -49,22 +91,45 @@ impl Target {
             app: release.app.to_string(),
             release: release.number.0,
         };
-        Self::of(Arc::new(served), Limits::default(), None)
+        let limits = Limits::default();
+        Self::of(Arc::new(served), admission(&limits), limits)
     }
 
-    fn of(served: Arc<Served>, limits: Limits, work: Option<Work>) -> Self {
-        let admission = if limits.adaptive_concurrency {
-            Admission::adaptive
-        } else {
-            Admission::new
-        };
-        let admission = admission(limits.concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT);
+    fn of(served: Arc<Served>, admission: Admission, limits: Limits) -> Self {
         Self {
             served,
             admission,
             limits,
-            work,
+            work: None,
+            sleeper: None,
             is_stopped: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
+        }
+    }
+
+    /// What handles requests, if it is loaded by now, so that the route leads there directly.
+    pub(crate) fn awake(self: &Arc<Self>) -> &Arc<Self> {
+        let awake = self.sleeper.as_ref().and_then(|sleeper| sleeper.awake());
+        awake.unwrap_or(self)
+    }
+
+    /// True if it holds what takes memory.
+    pub(crate) fn is_loaded(&self) -> bool {
+        let is_awake = |sleeper: &Arc<Sleeper>| sleeper.awake().is_some();
+        self.work.is_some() || self.sleeper.as_ref().is_some_and(is_awake)
+    }
+
+    /// Whether anybody has asked since this was asked last, or is served now.
+    pub(crate) fn was_used(&self) -> bool {
+        let awake = self.sleeper.as_ref().and_then(|sleeper| sleeper.awake());
+        let was_used = awake.is_some_and(|awake| awake.is_used.swap(false, Ordering::Relaxed));
+        self.is_used.swap(false, Ordering::Relaxed) || was_used || self.admission.in_use() > 0
+    }
+
+    fn use_it(&self) {
+        // Read first: serving threads share the line as long as nobody writes it.
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
         }
     }
 
@@ -72,6 +137,53 @@ impl Target {
     /// are done or their wall time is over.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
+        if let Some(awake) = self.sleeper.as_ref().and_then(|sleeper| sleeper.awake()) {
+            awake.stop();
+        }
+    }
+
+    fn refuse_if_stopped(&self) -> Result<(), Failure> {
+        if self.is_stopped.load(Ordering::Acquire) {
+            return Err(not_ready());
+        }
+        Ok(())
+    }
+
+    /// Runs a request. `loading` is how long it has waited for the program.
+    async fn run(
+        &self,
+        request: http::Request<RequestBody>,
+        permit: Permit,
+        trace: TraceContext,
+        usage: &mut UsageMeter,
+        loading: Duration,
+    ) -> Result<http::Response<GuestBody>, Failure> {
+        self.refuse_if_stopped()?;
+        self.use_it();
+        let work = self.work.as_ref().ok_or_else(not_ready)?;
+        let output = Arc::new(Lines {
+            log: work.logs.guest(&self.served, trace.trace_id),
+            hub: work.logs.clone(),
+            served: Arc::clone(&self.served),
+        });
+        let traceparent = request.headers().get("traceparent").cloned();
+        let meter = Arc::new(Meter::default());
+        *usage = UsageMeter::reading({
+            let meter = Arc::clone(&meter);
+            move || Usage {
+                instantiate: loading + meter.instantiate(),
+                // Whoever waited for the program waited for an instance of it.
+                cold: loading > Duration::ZERO || meter.is_cold(),
+                cpu: meter.cpu(),
+            }
+        });
+        let call = Call {
+            permit,
+            output,
+            traceparent,
+            meter,
+        };
+        work.program.handle(request, call).await
     }
 
     /// The permits and the queue, for gauges.
@@ -109,39 +221,32 @@ impl Dispatch for Target {
         trace: TraceContext,
         usage: &mut UsageMeter,
     ) -> Result<http::Response<GuestBody>, Failure> {
-        let work = self
-            .work
-            .as_ref()
-            .filter(|_| !self.is_stopped.load(Ordering::Acquire));
-        let Some(work) = work else {
-            return Err(Failure::new(
-                Fault::NotReady,
-                "the release may not run any more, and no other is ready",
-            ));
+        let Some(sleeper) = &self.sleeper else {
+            return self.run(request, permit, trace, usage, Duration::ZERO).await;
         };
-        let output = Arc::new(Lines {
-            log: work.logs.guest(&self.served, trace.trace_id),
-            hub: work.logs.clone(),
-            served: Arc::clone(&self.served),
-        });
-        let traceparent = request.headers().get("traceparent").cloned();
-        let meter = Arc::new(Meter::default());
-        *usage = UsageMeter::reading({
-            let meter = Arc::clone(&meter);
-            move || Usage {
-                instantiate: meter.instantiate(),
-                cold: meter.is_cold(),
-                cpu: meter.cpu(),
-            }
-        });
-        let call = Call {
-            permit,
-            output,
-            traceparent,
-            meter,
-        };
-        work.program.handle(request, call).await
+        self.refuse_if_stopped()?;
+        self.use_it();
+        let (awake, loading) = sleeper.wake().await?;
+        // It may have been stopped while it was loaded.
+        self.refuse_if_stopped()?;
+        awake.run(request, permit, trace, usage, loading).await
     }
+}
+
+fn admission(limits: &Limits) -> Admission {
+    let admission = if limits.adaptive_concurrency {
+        Admission::adaptive
+    } else {
+        Admission::new
+    };
+    admission(limits.concurrency, QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT)
+}
+
+fn not_ready() -> Failure {
+    Failure::new(
+        Fault::NotReady,
+        "the release may not run any more, and no other is ready",
+    )
 }
 
 /// Guest output on its way into the log.

@@ -68,6 +68,30 @@ impl Compilation {
     }
 }
 
+/// How a dormant app came back, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wake {
+    /// From its sealed native code.
+    Loaded,
+    /// That was gone or damaged: it was verified and compiled again.
+    Compiled,
+    /// It could not be loaded.
+    Lost,
+}
+
+impl Wake {
+    /// Every outcome.
+    pub(crate) const ALL: [Self; 3] = [Self::Loaded, Self::Compiled, Self::Lost];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Compiled => "compiled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// A cache as it is read at a scrape.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheReading {
@@ -85,6 +109,8 @@ pub struct Doors {
     /// Codes are words of the code: there are as many as there are.
     refused: Mutex<BTreeMap<(Door, &'static str), u64>>,
     compiled: Mutex<BTreeMap<Compilation, u64>>,
+    woke: Mutex<BTreeMap<Wake, u64>>,
+    dormant: AtomicU64,
     trust_epoch: AtomicU64,
     caches: Mutex<Vec<(&'static str, ReadCache)>>,
 }
@@ -110,6 +136,21 @@ impl Doors {
         *held(&self.compiled).entry(outcome).or_default() += 1;
     }
 
+    /// Counts how a dormant app came back.
+    pub fn woke(&self, outcome: Wake) {
+        *held(&self.woke).entry(outcome).or_default() += 1;
+    }
+
+    /// A release is verified and not loaded.
+    pub fn dormant_begins(&self) {
+        self.dormant.fetch_add(1, Relaxed);
+    }
+
+    /// It is loaded, or gone.
+    pub fn dormant_ends(&self) {
+        self.dormant.fetch_sub(1, Relaxed);
+    }
+
     /// The serial of the trust root by which everything that serves has been judged.
     pub fn trusts(&self, epoch: u64) {
         self.trust_epoch.store(epoch, Relaxed);
@@ -128,6 +169,14 @@ impl Doors {
 
     pub(crate) fn compilations(&self) -> BTreeMap<Compilation, u64> {
         held(&self.compiled).clone()
+    }
+
+    pub(crate) fn wakes(&self) -> BTreeMap<Wake, u64> {
+        held(&self.woke).clone()
+    }
+
+    pub(crate) fn dormant(&self) -> u64 {
+        self.dormant.load(Relaxed)
     }
 
     pub(crate) fn epoch(&self) -> u64 {

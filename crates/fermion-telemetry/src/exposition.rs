@@ -248,6 +248,14 @@ impl Exposition {
         for (outcome, count) in self.doors.compilations() {
             counter(&mut family, &[("outcome", outcome.as_str())], count)?;
         }
+        let mut family = begin(encoder, &reference::WAKES)?;
+        for (outcome, count) in self.doors.wakes() {
+            counter(&mut family, &[("outcome", outcome.as_str())], count)?;
+        }
+        let mut family = begin(encoder, &reference::DORMANT)?;
+        family
+            .encode_family(&[("state", "dormant")])?
+            .encode_gauge(&self.doors.dormant())?;
         let mut family = begin(encoder, &reference::TRUST_EPOCH)?;
         family
             .encode_family(&[("root", "packages")])?

@@ -22,7 +22,7 @@ mod upstreams;
 
 pub use access_log::AccessLog;
 pub use clock::Clock;
-pub use doors::{CacheReading, Compilation, Door, Doors};
+pub use doors::{CacheReading, Compilation, Door, Doors, Wake};
 pub use error::Error;
 pub use guest_log::GuestLog;
 pub use line_sink::Destination;

@@ -1,9 +1,10 @@
 //! The metrics of one process: takes request records on the hot path without a lock or an allocation, and gives the
 //! text that a scraper reads. Cardinality is bounded: releases by number, everything else by construction.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::limits::RELEASES_MAX;
-use crate::release_metrics::{InstanceReading, ReleaseMetrics, fault_index};
+use crate::release_metrics::{InstanceReading, ReleaseMetrics, Watch, fault_index};
 use crate::serving::Serving;
 use crate::upstreams::UpstreamMetrics;
 
@@ -50,8 +51,9 @@ pub(crate) type Watched = (&'static str, Box<dyn Fn() -> u64 + Send + Sync>);
 pub(crate) struct Releases {
     /// Sorted by the name's address.
     known: ArcSwap<Vec<Known>>,
-    /// Held while `known` is being replaced.
-    change: Mutex<()>,
+    /// Held while `known` is being replaced. How to read the instances of releases that nobody has asked for yet: those
+    /// have no counters, whatever their number.
+    change: Mutex<HashMap<usize, (Arc<Served>, Watch)>>,
     /// For releases beyond [`RELEASES_MAX`].
     other: ReleaseMetrics,
     /// Requests without a route by fault; the last is for those without one.
@@ -86,7 +88,7 @@ impl Telemetry {
         };
         let releases = Arc::new(Releases {
             known: ArcSwap::default(),
-            change: Mutex::new(()),
+            change: Mutex::default(),
             other: ReleaseMetrics::new(Arc::new(other), shards),
             unrouted: Default::default(),
             dropped_lines: Mutex::new(Vec::new()),
@@ -137,7 +139,11 @@ impl Telemetry {
         served: &Arc<Served>,
         read: impl Fn() -> InstanceReading + Send + Sync + 'static,
     ) {
-        if let Some(metrics) = self.releases.add(served) {
+        let is_known = |known: &Known| *known.name == **served;
+        if !self.releases.known.load().iter().any(is_known) {
+            let mut waiting = self.releases.change();
+            waiting.insert(address(served), (Arc::clone(served), Box::new(read)));
+        } else if let Some(metrics) = self.releases.add(served) {
             metrics.revive();
             metrics.watch_instances(Box::new(read));
         }
@@ -174,6 +180,9 @@ impl Telemetry {
 
     /// A release is gone: its series leave after the next scrape, unless it comes back.
     pub fn retire(&self, served: &Served) {
+        self.releases
+            .change()
+            .retain(|_, (waiting, _)| **waiting != *served);
         for known in self
             .releases
             .known
@@ -199,7 +208,7 @@ impl Telemetry {
 impl Releases {
     /// The counters of a release, made if they are not there. None if there are too many releases.
     fn add(&self, served: &Arc<Served>) -> Option<Arc<ReleaseMetrics>> {
-        let _held = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.change();
         let known = self.known.load_full();
         let index = match known.binary_search_by_key(&address(served), |known| address(&known.name)) {
             Ok(index) => return Some(Arc::clone(&known[index].metrics)),
@@ -221,6 +230,9 @@ impl Releases {
             }
             None => Arc::new(ReleaseMetrics::new(Arc::clone(served), self.shards)),
         };
+        if let Some((_, read)) = waiting.remove(&address(served)) {
+            metrics.watch_instances(read);
+        }
         let mut next = Vec::clone(&known);
         next.insert(
             index,
@@ -233,8 +245,12 @@ impl Releases {
         Some(metrics)
     }
 
+    fn change(&self) -> MutexGuard<'_, HashMap<usize, (Arc<Served>, Watch)>> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forget_retired(&self) {
-        let _held = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = self.change();
         let known = self.known.load_full();
         if known.iter().any(|known| known.metrics.is_retired()) {
             let kept = known

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use prometheus_client::metrics::MetricType;
 
-use crate::doors::{Compilation, Door};
+use crate::doors::{Compilation, Door, Wake};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
 use crate::upstreams::CallResult;
 
@@ -256,6 +256,23 @@ pub(crate) const COMPILATIONS: Family = Family {
     watch: "`limit` grows: a component is made to explode the compiler, or is too large. `made` grows at each start: \
             the cache is lost, or too small",
 };
+pub(crate) const WAKES: Family = Family {
+    name: "fermion_wakes",
+    kind: Kind::Counter,
+    unit: "releases",
+    labels: &["outcome"],
+    help: "How releases that slept came back when they were asked for, or not",
+    watch: "It grows as fast as requests of an app: `--idle-after` is shorter than the app's pauses. `compiled` grows: \
+            native code is lost or damaged. `lost` grows: look into the log",
+};
+pub(crate) const DORMANT: Family = Family {
+    name: "fermion_apps",
+    kind: Kind::Gauge,
+    unit: "releases",
+    labels: &["state"],
+    help: "Releases by what they cost: `dormant` ones are verified and routed, and hold no code and no instances",
+    watch: "Memory is short and few are dormant: a shorter `--idle-after` gives it back sooner",
+};
 pub(crate) const TRUST_EPOCH: Family = Family {
     name: "fermion_trust_epoch",
     kind: Kind::Gauge,
@@ -337,7 +354,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 31] = [
+pub const FAMILIES: [Family; 33] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -356,6 +373,8 @@ pub const FAMILIES: [Family; 31] = [
     INSTANCES_KEPT,
     REFUSALS,
     COMPILATIONS,
+    WAKES,
+    DORMANT,
     TRUST_EPOCH,
     CACHE_BYTES,
     QUARANTINED_FILES,
@@ -399,12 +418,17 @@ pub fn page() -> String {
     }
     page.push_str("\n| label | values |\n|---|---|\n");
     page.push_str("| `namespace`, `app`, `release` | who served, `release` as `r7`; releases beyond the bound share `other`, `other`, `r0` |\n");
+    let outcomes: Vec<_> = Compilation::ALL
+        .map(Compilation::as_str)
+        .into_iter()
+        .chain(Wake::ALL.map(Wake::as_str))
+        .collect();
     for (label, values) in [
         ("status_class", &CLASSES[..]),
         ("blame", &BLAMES),
         ("phase", &PHASES),
         ("door", &Door::ALL.map(Door::as_str)),
-        ("outcome", &Compilation::ALL.map(Compilation::as_str)),
+        ("outcome", &outcomes),
         ("result", &CallResult::ALL.map(CallResult::as_str)),
         ("connection", &["new", "reused"]),
     ] {
@@ -414,7 +438,7 @@ pub fn page() -> String {
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
          | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\
-         | `log` | the log's name |\n| `root` | `packages` |\n| `thread` | the serving thread's number |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
+         | `log` | the log's name |\n| `root` | `packages` |\n| `state` | `dormant` |\n| `thread` | the serving thread's number |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
          `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
          histogram's `_bucket` also has `le`, its upper bound in seconds.\n",
     );

@@ -46,7 +46,7 @@ pub struct InstanceReading {
 }
 
 /// Reads a release's instances at each scrape.
-type Watch = Box<dyn Fn() -> InstanceReading + Send + Sync>;
+pub(crate) type Watch = Box<dyn Fn() -> InstanceReading + Send + Sync>;
 
 /// One release's counters.
 pub(crate) struct ReleaseMetrics {

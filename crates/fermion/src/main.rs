@@ -6,6 +6,7 @@ mod commands;
 mod data;
 mod diagnostics;
 mod output;
+mod process;
 mod project;
 #[cfg(test)]
 mod reference;

@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServeArgs;
 use crate::data;
 use crate::output;
+use crate::process;
 use crate::signals::Signals;
 use crate::sink::{Sink, WallClock};
 
 /// Serves until a signal, then drains.
 pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     let signals = Signals::install()?;
+    process::allow_descriptors();
     let mut config = ServerConfig::new(arguments.listen);
     config.drain_max = arguments.drain;
     if let Some(threads) = arguments.threads {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use fermion_bus::Bus;
 use fermion_control::{AdminToken, Control, ControlConfig, ControlParts};
 use fermion_gateway::{RouteTable, Server, ServerConfig};
-use fermion_node::{Node, Preparer, Routes};
+use fermion_node::{Node, Preparer, Routes, Turns, Wakes};
 use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
 use fermion_package::keys::SigningKeys;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::UpArgs;
 use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
+use crate::process;
 use crate::sink::{Sink, WallClock};
 
 /// The node's name where there is only one.
@@ -41,7 +42,6 @@ const TRUST_RELOAD_EVERY: std::time::Duration = std::time::Duration::from_secs(1
 /// The platform, bound and not yet running.
 pub(crate) struct Platform {
     pub(crate) data: DataDirectory,
-    pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) control: Control,
     pub(crate) logs: LogHub,
@@ -56,6 +56,7 @@ pub(crate) struct Platform {
 
 /// Opens and binds everything that `fermion up` needs.
 pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
+    process::allow_descriptors();
     let data = DataDirectory::open(&arguments.data.directory)?;
     let bus = open_bus(&data).await?;
     let mut config = ServerConfig::new(arguments.listen);
@@ -95,6 +96,9 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         logs: logs.clone(),
         network: arguments.egress.network()?,
         telemetry: sink.telemetry.clone(),
+        idle_after: arguments.native.idle_after,
+        wakes: Wakes::default(),
+        turns: Turns::default(),
     };
     let routes: Routes = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
     let mut node = Node::new(
@@ -104,10 +108,10 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         routes.clone(),
         sink.telemetry.clone(),
     );
+    control.upgrade().await?;
     node.announce().await?;
     Ok(Platform {
         data,
-        bus,
         store,
         control,
         logs,
@@ -192,7 +196,6 @@ fn control(
 /// What is left of the platform for whoever talks to the person in front of it.
 pub(crate) struct Front {
     pub(crate) data: DataDirectory,
-    pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) control: Control,
     pub(crate) logs: LogHub,
@@ -210,7 +213,6 @@ impl Platform {
     ) -> Result<()> {
         let Self {
             data,
-            bus,
             store,
             control,
             logs,
@@ -229,7 +231,6 @@ impl Platform {
         let front = front(
             Front {
                 data,
-                bus,
                 store,
                 control,
                 logs,

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::claims::route_text;
 use crate::plan::{KnownApp, State};
 
-/// Room in an assignment beside its apps: braces, schema, generation.
+/// Room in an app's part of an assignment beside its releases: braces, schema, generation.
 const ASSIGNMENT_FRAME_BYTES: usize = 1024;
 
 pub(super) fn check_claims(state: &State, name: &str, routes: &[Route]) -> Result<(), Error> {
@@ -26,10 +26,13 @@ pub(super) fn check_claims(state: &State, name: &str, routes: &[Route]) -> Resul
     }
 }
 
-/// Refuses what would make the node's assignment too large to store, before it is an intent that cannot be met.
-pub(super) fn check_room(mut state: State, name: String, known: KnownApp) -> Result<(), Error> {
-    state.apps.insert(name, known);
-    let bytes = serde_json::to_vec(&state.assign()).map_or(usize::MAX, |text| text.len());
+/// Refuses what would make an app's part of the assignment too large to store, before it is an intent that cannot be
+/// met.
+pub(super) fn check_room(known: &KnownApp) -> Result<(), Error> {
+    let held = known.releases.values().map(serde_json::to_vec);
+    let bytes: usize = held
+        .map(|text| text.map_or(VALUE_BYTES_MAX, |text| text.len()))
+        .sum();
     if bytes > VALUE_BYTES_MAX - ASSIGNMENT_FRAME_BYTES {
         return Err(Error::AssignmentFull);
     }

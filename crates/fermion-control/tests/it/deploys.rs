@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use fermion_api::limits::DEPLOY_WAIT_MAX;
 use fermion_control::limits::RELEASES_KEPT_MAX;
-use fermion_model::assignment::Assignment;
 use fermion_model::{Namespace, ReleaseNumber};
 use tokio::task::JoinSet;
 
@@ -140,13 +139,9 @@ async fn a_first_release_that_fails_is_taken_off_the_node() {
         Ok(1),
         "its route is free again"
     );
-    let (_, assignment) = platform
-        .bus
-        .get_json::<Assignment>("assignments/local")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(assignment.apps.keys().collect::<Vec<_>>(), ["default/other"]);
+    let assigned = platform.bus.list("assignments/local/").await.unwrap();
+    let keys: Vec<_> = assigned.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["assignments/local/default/other"]);
     assert_eq!(platform.releases("shop").await, "r1 failed DIGEST_MISMATCH");
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use fermion_bus::{Bus, Event, Expect};
-use fermion_model::assignment::{AppStatus, Assignment, NodeStatus, Problem, Step};
+use fermion_bus::{Bus, Event, Expect, Op};
+use fermion_model::assignment::{ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, NodeStatus, Problem, Step};
 use fermion_model::{Digest, ReleaseNumber};
 
 /// What becomes of a package on the node.
@@ -37,68 +37,63 @@ impl Fates {
 
 /// Runs until dropped.
 pub(crate) async fn run(bus: Bus, fates: Fates) {
-    let mut watch = bus.watch("assignments/local");
-    let mut status = NodeStatus::default();
+    let mut watch = bus.watch("assignments/local/");
+    let mut status = NodeStatus {
+        incarnation: bus.revision() + 1,
+        ..NodeStatus::default()
+    };
+    bus.put_json("status/local", &status, Expect::Any).await.unwrap();
+    let mut apps: HashMap<String, AppStatus> = HashMap::new();
     loop {
         let Event::Put(entry) = watch.next().await.unwrap() else {
             continue;
         };
-        let assignment: Assignment = entry.json().unwrap();
+        let name = entry.key.strip_prefix("assignments/local/").unwrap();
+        let app: AssignedApp = entry.json().unwrap();
+        let before = apps.get(name);
         assert!(
-            assignment.generation > status.generation,
-            "generations grow: {assignment:?}"
+            before.is_none_or(|before| app.generation > before.generation),
+            "generations grow: {app:?}"
         );
-        let before: HashMap<_, _> = status
-            .apps
-            .iter()
-            .map(|(name, app)| (name.clone(), app.serving))
-            .collect();
-        status.generation = assignment.generation;
-        status.apps = assignment
-            .apps
-            .iter()
-            .map(|(name, app)| {
-                let serving = before.get(name).copied().flatten();
-                let serving = serving.or(app.last_good.as_ref().map(|release| release.number));
-                (
-                    name.clone(),
-                    report(app.release.number, fates.of(&app.release.digest), serving),
-                )
-            })
-            .collect();
-        bus.put_json("status/local", &status, Expect::Any).await.unwrap();
+        let serving = before.and_then(|app| app.serving);
+        let serving = serving.or(app.last_good.as_ref().map(|release| release.number));
+        let report = AppStatus {
+            incarnation: status.incarnation,
+            generation: app.generation,
+            ..report(app.release.number, fates.of(&app.release.digest), serving)
+        };
+        status.generation = status.generation.max(app.generation);
+        let ops = [
+            Op::put_json(format!("status/local/{name}"), &report, Expect::Any),
+            Op::put_json("status/local", &status, Expect::Any),
+        ];
+        bus.commit(ops.map(Result::unwrap).into()).await.unwrap();
+        apps.insert(name.to_owned(), report);
     }
 }
 
+/// Of no process and no generation yet.
 fn report(wanted: ReleaseNumber, fate: Fate, serving: Option<ReleaseNumber>) -> AppStatus {
     let steps = vec![Step {
         name: "compile".to_owned(),
         micros: 42,
     }];
-    match fate {
-        Fate::Serves => AppStatus {
-            serving: Some(wanted),
-            wanted,
-            problem: None,
-            steps,
-        },
-        Fate::Hangs => AppStatus {
-            serving,
-            wanted,
-            problem: None,
-            steps: vec![],
-        },
-        Fate::Fails(code) => {
-            let problem = Problem {
-                code: code.to_owned(),
-                message: "the node said no".to_owned(),
-            };
-            AppStatus {
-                serving,
-                wanted,
-                problem: Some(problem),
-                steps,
-            }
-        }
+    let problem = |code: &str| Problem {
+        code: code.to_owned(),
+        message: "the node said no".to_owned(),
+    };
+    let (serving, problem, steps) = match fate {
+        Fate::Serves => (Some(wanted), None, steps),
+        Fate::Hangs => (serving, None, vec![]),
+        Fate::Fails(code) => (serving, Some(problem(code)), steps),
+    };
+    AppStatus {
+        schema: ASSIGNMENT_SCHEMA,
+        incarnation: 0,
+        generation: 0,
+        serving,
+        wanted,
+        problem,
+        steps,
     }
 }

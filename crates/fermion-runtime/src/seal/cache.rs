@@ -190,8 +190,19 @@ impl NativeCache {
             file.persist(&path)?;
             File::open(&self.directory)?.sync_all()
         };
+        let before = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
         let written = write().map_err(|source| Error::file("write", &path, source));
-        self.make_room(&path);
+        // The directory is walked only when there may be too much: with thousands of files that takes its time.
+        let added = if written.is_ok() {
+            (HEADER_BYTES + code.len()) as u64
+        } else {
+            0
+        };
+        let total = (self.bytes.load(Relaxed) + added).saturating_sub(before);
+        self.bytes.store(total, Relaxed);
+        if total > self.bytes_max {
+            self.make_room(&path);
+        }
         written
     }
 

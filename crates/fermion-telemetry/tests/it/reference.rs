@@ -9,7 +9,7 @@ use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
 use fermion_telemetry::{
     BuildInfo, CacheReading, CallResult, Compilation, Door, InstanceReading, Telemetry, ThreadReading,
-    UpstreamMetrics,
+    UpstreamMetrics, Wake,
 };
 
 use crate::{record, served};
@@ -41,6 +41,7 @@ fn scrape() -> String {
     telemetry.watch_dropped_lines("access", || 1);
     telemetry.doors().refused(Door::Load, "DIGEST_MISMATCH");
     telemetry.doors().compiled(Compilation::Made);
+    telemetry.doors().woke(Wake::Loaded);
     telemetry.doors().watch_cache("native", CacheReading::default);
     telemetry
         .serving()

@@ -1,4 +1,4 @@
-//! How much compiling may take, and how much of what it made is kept.
+//! How much compiling may take, how much of what it made is kept, and for how long in memory.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +18,18 @@ pub(crate) struct NativeArgs {
     /// Compiled code that is kept beyond what runs and what it would fall back to; the least recently used goes first.
     #[arg(long, default_value = "2GiB", value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) native_cache: u64,
+    /// How long an app may be without a request before its memory is given back; its next request loads it again.
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = idle_after)]
+    pub(crate) idle_after: Duration,
+}
+
+fn idle_after(text: &str) -> Result<Duration, String> {
+    let time = units::parse_duration(text).map_err(|error| error.to_string())?;
+    let least = fermion_node::limits::IDLE_AFTER_MIN;
+    if time < least {
+        return Err(format!("it is at least {}", units::format_duration(least)));
+    }
+    Ok(time)
 }
 
 impl NativeArgs {

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use fermion_api::{AppView, DeployResult, Step};
-use fermion_bus::Event;
 use fermion_model::ReleaseNumber;
-use fermion_model::assignment::{AppStatus, Assignment, NodeStatus};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +14,7 @@ use crate::commands::{apps, watch};
 use crate::output;
 use crate::project::{self, Project};
 use crate::signals::Signals;
-use crate::wiring::{self, Front, LOCAL_NODE};
+use crate::wiring::{self, Front};
 
 /// Runs the platform until a signal.
 pub(crate) async fn run(arguments: UpArgs, json: bool) -> Result<()> {
@@ -112,28 +110,11 @@ fn step(name: &str, took: std::time::Duration) -> Step {
     }
 }
 
-/// Waits until the node has dealt with the assignment that is in force, which is what was intended last: a process that
-/// died between intent and assignment has left the first without the second.
+/// Waits until the node has dealt with what is assigned, which is what was intended last: a process that died between
+/// intent and assignment has left the first without the second.
 async fn settled(front: &Front) -> Result<()> {
     front.control.reconcile().await?;
-    let wanted = match front
-        .bus
-        .get_json::<Assignment>(&format!("assignments/{LOCAL_NODE}"))
-        .await?
-    {
-        Some((_, assignment)) => assignment.generation,
-        None => return Ok(()),
-    };
-    let mut watch = front.bus.watch(&format!("status/{LOCAL_NODE}"));
-    loop {
-        if let Event::Put(entry) = watch.next().await?
-            && let status = entry.json::<NodeStatus>()?
-            && status.generation >= wanted
-            && !status.apps.values().any(AppStatus::is_pending)
-        {
-            return Ok(());
-        }
-    }
+    Ok(front.control.wait_until_settled().await?)
 }
 
 fn show(front: &Front, apps: &[AppView], json: bool) {

@@ -39,6 +39,7 @@ mod up_collect;
 mod up_compile;
 mod up_deploy;
 mod up_forged;
+mod up_idle;
 mod up_kill;
 mod up_logs;
 mod up_new;
