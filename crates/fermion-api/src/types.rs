@@ -342,8 +342,14 @@ pub struct LogLine {
     pub release: u32,
     /// The request it was written in: 32 hex digits, the trace id.
     pub request_id: String,
-    /// `stdout` or `stderr`.
+    /// `stdout`, `stderr` or `log`.
     pub stream: String,
+    /// `trace`, `debug`, `info`, `warn`, `error` or `critical`; only of a `log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// What groups messages; only of a `log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
     /// The text.
     pub line: String,
 }

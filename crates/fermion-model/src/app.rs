@@ -6,7 +6,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,6 +32,8 @@ pub struct App {
     pub routes: Vec<Route>,
     /// Values for the config keys the package asks for.
     pub config: BTreeMap<String, String>,
+    /// Key-value stores that the file binds to a provider. There is one provider, and what is not bound has it too.
+    pub keyvalue: BTreeSet<String>,
     /// Keys that are written and not in effect yet.
     pub notes: Vec<Unsupported>,
 }
@@ -84,13 +86,15 @@ impl fmt::Display for PackageChoice {
     }
 }
 
-/// A config key on which package and app disagree.
+/// A config key or a store on which package and app disagree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigGap {
     /// The package asks for it and the app has no value.
     Unset(String),
     /// The app has a value and the package does not ask for it, so nothing can read it.
     Undeclared(String),
+    /// The app binds a store and the package does not ask for it, so nothing can open it.
+    Unasked(String),
 }
 
 impl fmt::Display for ConfigGap {
@@ -100,6 +104,12 @@ impl fmt::Display for ConfigGap {
                 write!(
                     f,
                     "config {key:?} is declared by the package and not set: give it a value under spec.config"
+                )
+            }
+            Self::Unasked(name) => {
+                write!(
+                    f,
+                    "store {name:?} is bound and not declared: add it to capabilities.keyvalue in fermion.toml"
                 )
             }
             Self::Undeclared(key) => {
@@ -129,11 +139,12 @@ impl App {
             namespace: Namespace::default(),
             package: None,
             config: BTreeMap::new(),
+            keyvalue: BTreeSet::new(),
             notes: Vec::new(),
         })
     }
 
-    /// Where the package's config keys and the app's values do not meet, by key.
+    /// Where what the package asks for and what the app gives do not meet.
     pub fn config_gaps(&self, capabilities: &Capabilities) -> Vec<ConfigGap> {
         let unset = capabilities
             .config
@@ -144,8 +155,10 @@ impl App {
             .keys()
             .filter(|key| !capabilities.config.contains(*key));
         let unset = unset.map(|key| ConfigGap::Unset(key.clone()));
+        let unasked = self.keyvalue.difference(&capabilities.keyvalue);
         unset
             .chain(undeclared.map(|key| ConfigGap::Undeclared(key.clone())))
+            .chain(unasked.map(|name| ConfigGap::Unasked(name.clone())))
             .collect()
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
 use crate::limits::{IDLE_DEFAULT, Limits, REUSE_CONCURRENCY_DEFAULT, WARM_MAX_DEFAULT};
 use crate::origin::Origin;
 use crate::{PackageName, PackageReference};
@@ -134,6 +135,8 @@ pub struct Capabilities {
     pub http: BTreeSet<Origin>,
     /// Names of key-value stores.
     pub keyvalue: BTreeSet<String>,
+    /// Where sockets may lead.
+    pub sockets: BTreeSet<Endpoint>,
 }
 
 /// The `[telemetry]` table.
@@ -192,12 +195,6 @@ impl Manifest {
             note(
                 "capabilities.secrets",
                 "this version has no secret store: the component gets none of them",
-            );
-        }
-        if !self.capabilities.keyvalue.is_empty() {
-            note(
-                "capabilities.keyvalue",
-                "this version links no key-value store: a component that imports one is refused",
             );
         }
         notes

@@ -95,7 +95,7 @@ impl FromStr for Origin {
 }
 
 /// Splits `host[:port]`; none if there is a port and it is not one.
-fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+pub(crate) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let after_host = if text.starts_with('[') {
         text.find(']').map_or(text.len(), |at| at + 1)
     } else {

@@ -11,11 +11,12 @@ use fermion_package::load::{self, VerifiedPackage};
 use fermion_package::store::Store;
 use fermion_package::{Trust, When};
 use fermion_runtime::{
-    Compiled, Compiler, EgressRule, Engines, Generation, Grants, Network, Outbound, Program,
+    Compiled, Compiler, EgressRule, Engines, Generation, Grants, KeyValueStores, Network, Outbound, Program,
 };
 use fermion_telemetry::{Clock, Compilation, Door, LogHub, Telemetry, UpstreamMetrics, Wake};
 use tokio::sync::{Semaphore, watch};
 
+use crate::counted::CountedStore;
 use crate::error::Error;
 use crate::limits;
 use crate::sleep::Wakes;
@@ -35,6 +36,8 @@ pub struct Preparer {
     pub engines: Arc<Engines>,
     /// The compiler with its sealed cache.
     pub compiler: Compiler,
+    /// Where apps keep what they store.
+    pub stores: Arc<dyn KeyValueStores>,
     /// Where guest output goes.
     pub logs: LogHub,
     /// The way out for guests' calls.
@@ -226,7 +229,7 @@ impl Preparer {
     }
 
     async fn load(&self, plan: &Plan, compiled: Compiled) -> Result<Program, Error> {
-        let (engines, mut grants) = (self.engines.clone(), grants(&plan.package, &plan.release));
+        let (engines, mut grants) = (self.engines.clone(), self.grants(&plan.package, &plan.release));
         if let Some(metrics) = &plan.upstreams {
             grants.outbound = Outbound {
                 network: Some(self.network.clone()),
@@ -329,6 +332,29 @@ impl Preparer {
             Err(_) => Err(refusal.into()),
         }
     }
+
+    /// Only what the package declares and the release sets. Stores belong to the app: its next release finds them
+    /// again, and another app of the same name for a store has its own.
+    fn grants(&self, package: &VerifiedPackage, release: &Release) -> Grants {
+        let declared = &package.capabilities;
+        let config = release
+            .config
+            .iter()
+            .filter(|(key, _)| declared.config.contains(*key));
+        let store = |name: &String| {
+            let (namespace, app) = (release.namespace.as_str(), release.app.as_str());
+            let store = self.stores.store(namespace, app, name);
+            let counted = self.telemetry.keyvalue().store(namespace, app, name);
+            (name.clone(), CountedStore::over(store, counted))
+        };
+        Grants {
+            config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            http: rules(package),
+            keyvalue: declared.keyvalue.iter().map(store).collect(),
+            sockets: declared.sockets.iter().cloned().collect(),
+            ..Grants::default()
+        }
+    }
 }
 
 fn failure(error: &fermion_runtime::Error) -> Compilation {
@@ -353,18 +379,4 @@ fn rules(package: &VerifiedPackage) -> Vec<EgressRule> {
     origins
         .filter_map(|origin| EgressRule::parse(&origin.to_string()).ok())
         .collect()
-}
-
-/// Only what the package declares and the release sets.
-fn grants(package: &VerifiedPackage, release: &Release) -> Grants {
-    let declared = &package.capabilities;
-    let config = release
-        .config
-        .iter()
-        .filter(|(key, _)| declared.config.contains(*key));
-    Grants {
-        config: config.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        http: rules(package),
-        ..Grants::default()
-    }
 }

@@ -12,7 +12,7 @@ use fermion_gateway::{
 use fermion_model::fault::{Failure, Fault};
 use fermion_model::record::Served;
 use fermion_model::{Limits, Release};
-use fermion_runtime::{Call, GuestBody, GuestOutput, Meter, Program, Stream};
+use fermion_runtime::{Call, GuestBody, GuestOutput, Level, Meter, Program, Stream};
 use fermion_telemetry::{GuestLog, LogHub};
 
 use crate::prepare::{Plan, Preparer};
@@ -274,5 +274,18 @@ impl GuestOutput for Lines {
             hub: self.hub.clone(),
             served: Arc::clone(&self.served),
         })
+    }
+
+    fn log(&self, level: Level, context: &str, message: &str) {
+        use fermion_telemetry::Level as Logged;
+        let level = match level {
+            Level::Trace => Logged::Trace,
+            Level::Debug => Logged::Debug,
+            Level::Info => Logged::Info,
+            Level::Warn => Logged::Warn,
+            Level::Error => Logged::Error,
+            Level::Critical => Logged::Critical,
+        };
+        self.log.log(level, context, message);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use fermion_model::endpoint::Endpoint;
 use fermion_model::limits::{self, Limits};
 use fermion_model::manifest::{Capabilities, Instances, Manifest, Telemetry};
 use fermion_model::origin::Origin;
@@ -118,6 +119,7 @@ enum CapabilityKind {
     Http,
     Keyvalue,
     Secret,
+    Socket,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +240,10 @@ impl Contract {
             .secrets
             .iter()
             .for_each(|name| grant(CapabilityKind::Secret, name));
+        granted
+            .sockets
+            .iter()
+            .for_each(|endpoint| grant(CapabilityKind::Socket, &endpoint.to_string()));
         capabilities.sort();
         Self {
             schema: CONTRACT_SCHEMA,
@@ -275,6 +281,10 @@ impl Contract {
                 CapabilityKind::Http => {
                     let origin: Origin = name.parse().map_err(|why| refuse(format!("{why}")))?;
                     capabilities.http.insert(origin)
+                }
+                CapabilityKind::Socket => {
+                    let endpoint: Endpoint = name.parse().map_err(|why| refuse(format!("{why}")))?;
+                    capabilities.sockets.insert(endpoint)
                 }
             };
             if !new {

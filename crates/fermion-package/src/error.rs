@@ -137,11 +137,11 @@ pub enum Error {
         reference: String,
     },
     /// The component wants what nobody grants.
-    #[error("the component imports {interface}: {why}")]
+    #[error("the component imports {interface}, which is not here; {why}")]
     PolicyDenied {
         /// The import as it stands in the component.
         interface: String,
-        /// What would be needed.
+        /// What there is instead.
         why: String,
     },
     /// Something in the package has the form of a credential.

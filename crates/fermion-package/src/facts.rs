@@ -5,23 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fermion_model::interfaces;
 use serde::Serialize;
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::limits::{EXTERN_NAME_BYTES_MAX, EXTERNS_MAX, SECTIONS_SHOWN_MAX, WASM_BYTES_MAX};
 use crate::{Error, Result};
-
-/// Packages whose interfaces are linked for every component, empty unless something is granted.
-const LINKED: [&str; 8] = [
-    "cli",
-    "clocks",
-    "config",
-    "filesystem",
-    "http",
-    "io",
-    "random",
-    "sockets",
-];
 
 /// Which generation of `wasi:http` a component serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -280,22 +269,10 @@ impl Facts {
     /// `POLICY_DENIED`, naming the first such import.
     pub fn check_imports(&self) -> Result<()> {
         for import in &self.imports {
-            let why = match wasi(import) {
-                Some(("keyvalue", ..)) => "this version of Fermion has no key-value store",
-                Some((package, _, version)) if LINKED.contains(&package) => {
-                    if version.major == 0 && matches!(version.minor, 2 | 3) {
-                        continue;
-                    }
-                    "this version of WASI is not linked; build for 0.2 or 0.3"
-                }
-                _ => {
-                    "Fermion links wasi:cli, clocks, config, filesystem, http, io, random and sockets, and nothing else"
-                }
-            };
-            return Err(Error::PolicyDenied {
-                interface: import.clone(),
-                why: why.to_owned(),
-            });
+            interfaces::check(import).map_err(|missing| Error::PolicyDenied {
+                interface: missing.import,
+                why: missing.instead,
+            })?;
         }
         Ok(())
     }

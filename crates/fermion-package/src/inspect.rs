@@ -72,6 +72,8 @@ pub struct InspectedCapabilities {
     pub keyvalue: Vec<String>,
     /// Names of secrets.
     pub secrets: Vec<String>,
+    /// Where sockets may lead.
+    pub sockets: Vec<String>,
 }
 
 /// Limits with their units.
@@ -149,6 +151,7 @@ pub fn inspect(store: &Store, digest: &Digest, trust: &Trust, when: When) -> Res
             http: granted.http.iter().map(ToString::to_string).collect(),
             keyvalue: granted.keyvalue.into_iter().collect(),
             secrets: granted.secrets.into_iter().collect(),
+            sockets: granted.sockets.iter().map(ToString::to_string).collect(),
         },
         limits: InspectedLimits {
             memory: format_bytes(limits.memory_bytes),

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use fermion_model::endpoint::Endpoint;
 
 use crate::egress::Outbound;
 use crate::error::Error;
+use crate::wasi::keyvalue::KeyValue;
 
 /// The capabilities of one release. `Default` grants nothing.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,10 @@ pub struct Grants {
     pub http: Vec<EgressRule>,
     /// The way there, and who counts what goes it.
     pub outbound: Outbound,
+    /// Key-value stores by the names under which the guest opens them.
+    pub keyvalue: BTreeMap<String, Arc<dyn KeyValue>>,
+    /// Where sockets may lead.
+    pub sockets: Arc<[Endpoint]>,
     /// Host directories and the names the guest sees them under, read-only unless `writable`.
     pub directories: Vec<Directory>,
 }

@@ -3,7 +3,6 @@
 
 mod classify;
 mod compile;
-mod config_store;
 mod egress;
 mod engine;
 mod error;
@@ -22,6 +21,7 @@ mod response;
 mod seal;
 mod snapshot;
 mod state;
+mod wasi;
 
 pub use compile::{CompileLimits, Compiled, Compiler, CompilerConfig, compile_child};
 pub use egress::{EgressEvent, EgressObserver, EgressOutcome, Network, NetworkConfig, Outbound};
@@ -32,7 +32,10 @@ pub use guest_body::GuestBody;
 pub use heavy::HeavyStats;
 pub use invoke::Call;
 pub use meter::Meter;
-pub use output::{GuestOutput, Stream};
+pub use output::{GuestOutput, Level, Stream};
 pub use program::Program;
 pub use seal::{CacheUsage, SealKey};
 pub use snapshot::{Initialisation, snapshot};
+pub use wasi::keyvalue::{
+    Answering, KeyValue, KeyValueStores, Page, Start, StoreError, Value, Write, Written,
+};

@@ -93,6 +93,22 @@ pub const RESPONSE_HEADERS_MAX: usize = 100;
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 32 * KIB;
 /// Random bytes one call may ask for.
 pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+/// The finest step of a guest's clocks. Differences of a cache's timing are a thousandth of it, and what a handler may
+/// want to measure takes longer.
+pub const CLOCK_RESOLUTION: Duration = Duration::from_micros(100);
+/// One key of a key-value store, in bytes.
+pub const KEYVALUE_KEY_BYTES_MAX: usize = KIB;
+/// One value of a key-value store, in bytes.
+pub const KEYVALUE_VALUE_BYTES_MAX: usize = MIB;
+/// Keys that one call may read, set or delete.
+pub const KEYVALUE_BATCH_KEYS_MAX: usize = 256;
+/// Bytes of values that one call may give back: as many as one may take in.
+pub const KEYVALUE_ANSWER_BYTES_MAX: usize = HOSTCALL_BYTES_MAX;
+/// Keys in one page of a list: 1 MiB if each is as long as it may be.
+pub const KEYVALUE_PAGE_KEYS_MAX: usize = KIB;
+const _: () = assert!(KEYVALUE_VALUE_BYTES_MAX <= KEYVALUE_ANSWER_BYTES_MAX);
+/// Addresses that one instance keeps as those of the hosts it may reach by socket.
+pub const SOCKET_ADDRESSES_MAX: usize = 256;
 /// One write of a guest to a body, in bytes.
 pub const BODY_CHUNK_BYTES_MAX: usize = 64 * KIB;
 /// Chunks of a response body that wait for a slow client before the guest blocks.

@@ -1,17 +1,18 @@
-//! What a component may import: the whole `wasi:cli` and `wasi:http` set, linked and empty unless granted. Versions
-//! are matched by semver, so every 0.2.x and 0.3.x links.
+//! What a component may import, as `fermion_model::interfaces` lists it: linked for everyone, empty unless granted.
+//! Released versions are matched by semver, so every 0.2.x and 0.3.x links; drafts by their whole name.
 
 use std::sync::OnceLock;
 
+use fermion_model::interfaces;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::config_store;
 use crate::egress::p2_errors;
 use crate::engine::{Engines, Generation};
 use crate::error::Error;
 use crate::state::State;
+use crate::wasi::{config, keyvalue, logging, sockets};
 
 /// A component linked and ready to be instantiated.
 pub(crate) enum Handler {
@@ -52,7 +53,7 @@ pub(crate) fn link(
     let linker = engines.linkers().of(engines, generation)?;
     let pre: InstancePre<State> = linker
         .instantiate_pre(component)
-        .map_err(|error| Error::ImportUnknown(format!("{error:#}")))?;
+        .map_err(|error| import_unknown(engines, generation, component, &error))?;
     let exports: Vec<String> = component
         .component_type()
         .exports(component.engine())
@@ -82,6 +83,25 @@ pub(crate) fn link(
     Err(Error::NoHttpHandler { exports })
 }
 
+/// Names the first import that nothing satisfies and what there is instead. What is in the list and fails all the same
+/// has another type than the interface of that version, which the engine words.
+fn import_unknown(
+    engines: &Engines,
+    generation: Generation,
+    component: &Component,
+    error: &wasmtime::Error,
+) -> Error {
+    let engine = engines.engine(generation);
+    let missing = component
+        .component_type()
+        .imports(engine)
+        .find_map(|(name, _)| interfaces::check(name).err());
+    Error::ImportUnknown(match missing {
+        Some(missing) => format!("the component imports {missing}"),
+        None => format!("{error:#}"),
+    })
+}
+
 fn linker(engines: &Engines, generation: Generation) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engines.engine(generation));
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -91,7 +111,10 @@ fn linker(engines: &Engines, generation: Generation) -> wasmtime::Result<Linker<
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
-    config_store::add_to_linker(&mut linker)?;
+    sockets::add_to_linker(&mut linker, generation == Generation::P3)?;
+    config::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
+    keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -101,5 +124,54 @@ pub(crate) fn generation<'a>(mut names: impl Iterator<Item = &'a str>) -> Genera
         Generation::P3
     } else {
         Generation::P2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermion_model::interfaces::INTERFACES;
+
+    use super::*;
+
+    /// An import is only matched by its name and by what it has in it, so an empty one tests the name.
+    #[test]
+    fn every_interface_of_the_list_links_in_every_version() {
+        let engines = Engines::new().unwrap();
+        for interface in INTERFACES {
+            for linked in interface.versions {
+                let import = linked.import(interface);
+                let generation = generation(std::iter::once(import.as_str()));
+                let text = format!("(component (import \"{import}\" (instance)))");
+                let component =
+                    Component::new(engines.engine(generation), wat::parse_str(text).unwrap()).unwrap();
+                let linker = linker(&engines, generation).unwrap();
+                assert!(linker.instantiate_pre(&component).is_ok(), "{import}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_linked_is_named_with_what_there_is() {
+        let engines = Engines::new().unwrap();
+        for (import, want) in [
+            (
+                "wasi:keyvalue/store@0.2.0-draft3",
+                "there are 0.2.0-draft, 0.2.0-draft2",
+            ),
+            (
+                "wasi:otel/tracing@0.2.0-rc.1",
+                "the packages that are linked are wasi:cli",
+            ),
+        ] {
+            let text = format!("(component (import \"{import}\" (instance (export \"x\" (func)))))");
+            let component =
+                Component::new(engines.engine(Generation::P2), wat::parse_str(text).unwrap()).unwrap();
+            let Err(error) = link(&engines, Generation::P2, &component) else {
+                panic!("{import} links");
+            };
+            assert_eq!(error.code(), "IMPORT_UNKNOWN");
+            let words = error.to_string();
+            assert!(words.contains(import) && words.contains(want), "{words}");
+        }
     }
 }

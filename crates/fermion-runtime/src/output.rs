@@ -19,6 +19,23 @@ pub enum Stream {
     Stderr,
 }
 
+/// How grave a guest calls a message of `wasi:logging`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Values and the flow of control.
+    Trace,
+    /// For whoever debugs.
+    Debug,
+    /// For whoever watches.
+    Info,
+    /// Something may go wrong.
+    Warn,
+    /// Something went wrong.
+    Error,
+    /// Nothing goes on.
+    Critical,
+}
+
 /// Takes what a guest writes. Must not block: it is called on a serving thread.
 pub trait GuestOutput: Send + Sync + 'static {
     /// Takes bytes as the guest wrote them; lines may be split anywhere.
@@ -26,6 +43,9 @@ pub trait GuestOutput: Send + Sync + 'static {
 
     /// The same place for what one of several requests wrote, and nobody knows which.
     fn nameless(&self) -> Arc<dyn GuestOutput>;
+
+    /// Takes a message; `context` groups messages and may be empty.
+    fn log(&self, level: Level, context: &str, message: &str);
 }
 
 /// Throws everything away.
@@ -35,6 +55,8 @@ impl GuestOutput for () {
     fn nameless(&self) -> Arc<dyn GuestOutput> {
         Arc::new(())
     }
+
+    fn log(&self, _level: Level, _context: &str, _message: &str) {}
 }
 
 /// Where the output of an instance goes that outlives a request: to the request that it serves now.
@@ -61,6 +83,13 @@ impl GuestOutput for CurrentOutput {
     fn nameless(&self) -> Arc<dyn GuestOutput> {
         let output = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         output.map_or_else(|| ().nameless(), |output| output.nameless())
+    }
+
+    fn log(&self, level: Level, context: &str, message: &str) {
+        let output = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(output) = output {
+            output.log(level, context, message);
+        }
     }
 }
 

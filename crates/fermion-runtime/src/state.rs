@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use fermion_model::endpoint::Endpoint;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::clocks::{MonotonicClock, WallClock};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -15,15 +17,19 @@ use crate::instances::Desk;
 use crate::limits;
 use crate::meter::Meter;
 use crate::output::{CurrentOutput, GuestOutput, OutputSink, Stream};
+use crate::wasi::clocks::Coarse;
+use crate::wasi::sockets::{self, Reached};
 
 /// The data of one store.
 pub(crate) struct State {
     pub(crate) grants: Arc<Grants>,
     pub(crate) meter: Arc<Meter>,
+    /// What the names that the guest was granted stand for.
+    reached: Option<Reached>,
     wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
     egress: Egress,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     /// None between two requests: a request's log is whole once nobody holds it.
     output: Option<Arc<dyn GuestOutput>>,
     /// What the WASI context writes to, once there is one.
@@ -52,6 +58,7 @@ impl State {
         Self {
             grants,
             meter,
+            reached: None,
             wasi: None,
             http,
             egress,
@@ -113,8 +120,21 @@ impl State {
     }
 }
 
+impl State {
+    /// Where the guest's output goes.
+    pub(crate) fn output(&self) -> &dyn GuestOutput {
+        self.output.as_deref().unwrap_or(&())
+    }
+
+    /// Where sockets may lead, and what of it the guest has looked up.
+    pub(crate) fn sockets(&mut self) -> (Arc<[Endpoint]>, Reached) {
+        let reached = self.reached.get_or_insert_default();
+        (self.grants.sockets.clone(), reached.clone())
+    }
+}
+
 /// The WASI context of a grant: no environment, files, sockets or arguments beyond it.
-fn wasi_context(grants: &Grants, output: &Arc<dyn GuestOutput>) -> WasiCtx {
+fn wasi_context(grants: &Grants, reached: &Reached, output: &Arc<dyn GuestOutput>) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder
         .stdout(OutputSink {
@@ -126,10 +146,10 @@ fn wasi_context(grants: &Grants, output: &Arc<dyn GuestOutput>) -> WasiCtx {
             stream: Stream::Stderr,
         })
         .max_random_size(limits::RANDOM_BYTES_MAX)
-        .allow_tcp(false)
-        .allow_udp(false)
-        .allow_ip_name_lookup(false)
+        .monotonic_clock(Coarse(MonotonicClock::new()))
+        .wall_clock(Coarse(WallClock::new()))
         .envs(&grants.env);
+    sockets::allow(&mut builder, &grants.sockets, reached);
     for directory in &grants.directories {
         let permissions = if directory.writable {
             FsPerms::ReadWrite
@@ -149,7 +169,8 @@ impl WasiView for State {
             let written = Arc::new(CurrentOutput::new(self.output.clone()));
             self.written = Some(written.clone());
             let written: Arc<dyn GuestOutput> = written;
-            Box::new(wasi_context(&self.grants, &written))
+            let reached = self.reached.get_or_insert_default();
+            Box::new(wasi_context(&self.grants, reached, &written))
         });
         WasiCtxView {
             ctx,

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 
 use crate::doors::Doors;
 use crate::histogram::seconds;
+use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::metrics::{BuildInfo, Releases};
 use crate::process;
 use crate::reference::{self, Family};
@@ -23,6 +24,7 @@ pub(crate) struct Exposition {
     releases: Arc<Releases>,
     doors: Arc<Doors>,
     serving: Arc<Serving>,
+    keyvalue: Arc<KeyValueMetrics>,
     version: String,
     commit: String,
 }
@@ -62,14 +64,18 @@ impl Row {
 }
 
 /// Begins a family under the name and help of the reference.
-fn begin<'a>(
+pub(crate) fn begin<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     family: &'a Family,
 ) -> Result<MetricEncoder<'a>, fmt::Error> {
     encoder.encode_descriptor(family.name, family.help, None, family.kind.metric_type())
 }
 
-fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+pub(crate) fn counter(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: u64,
+) -> fmt::Result {
     family
         .encode_family(labels)?
         .encode_counter::<NoLabelSet, _, u64>(&value, None)
@@ -80,12 +86,14 @@ impl Exposition {
         releases: Arc<Releases>,
         doors: Arc<Doors>,
         serving: Arc<Serving>,
+        keyvalue: Arc<KeyValueMetrics>,
         build: BuildInfo<'_>,
     ) -> Self {
         Self {
             releases,
             doors,
             serving,
+            keyvalue,
             version: build.version.to_owned(),
             commit: build.commit.to_owned(),
         }
@@ -340,6 +348,7 @@ impl Collector for Exposition {
         Self::upstreams(&mut encoder, &rows)?;
         self.doors(&mut encoder)?;
         self.serving(&mut encoder)?;
+        self.keyvalue.encode(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fermion_model::record::Served;
 
-use crate::limits::{LINE_BYTES_MAX, REQUEST_LOG_BYTES_MAX};
-use crate::log_hub::{LogHub, LogLine, Stream};
+use crate::limits::{CONTEXT_BYTES_MAX, LINE_BYTES_MAX, REQUEST_LOG_BYTES_MAX};
+use crate::log_hub::{Level, LogHub, LogLine, Stream};
 
 /// What a guest writes while it answers one request. Clones share lines and budget; when the last one is dropped, an
 /// unfinished line goes out.
@@ -31,12 +31,25 @@ struct State {
 }
 
 impl State {
+    /// Messages come whole, so only the two standard streams have a line that is not finished.
     fn line(&mut self, stream: Stream) -> &mut Vec<u8> {
         match stream {
             Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+            Stream::Stderr | Stream::Log => &mut self.stderr,
         }
     }
+
+    /// Takes as many of so many bytes as the request still has.
+    fn spend(&mut self, bytes: usize) -> usize {
+        let allowed = bytes.min(REQUEST_LOG_BYTES_MAX - self.bytes);
+        self.bytes += allowed;
+        allowed
+    }
+}
+
+/// The longest beginning of at most so many bytes that ends with a whole character.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 impl GuestLog {
@@ -55,18 +68,38 @@ impl GuestLog {
     pub fn write(&self, stream: Stream, bytes: &[u8]) {
         let shared = &*self.shared;
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = bytes.len().min(REQUEST_LOG_BYTES_MAX - state.bytes);
-        state.bytes += allowed;
+        let allowed = state.spend(bytes.len());
         for part in bytes[..allowed].split_inclusive(|&b| b == b'\n') {
             shared.add(state.line(stream), stream, part);
         }
-        if allowed < bytes.len() && !state.is_cut {
-            state.is_cut = true;
-            shared.flush(&mut state);
-            shared.emit(
-                stream,
-                format!("output truncated after {REQUEST_LOG_BYTES_MAX} bytes").as_bytes(),
-            );
+        if allowed < bytes.len() {
+            shared.say_cut(&mut state, stream);
+        }
+    }
+
+    /// Takes a message: each of its lines becomes one with this level and context. The same budget holds; a context is
+    /// cut at `CONTEXT_BYTES_MAX`.
+    pub fn log(&self, level: Level, context: &str, message: &str) {
+        let shared = &*self.shared;
+        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let context = cut(context, CONTEXT_BYTES_MAX);
+        // One more for the end of the line, so that saying nothing is not free.
+        let wanted = context.len() + message.len() + 1;
+        let allowed = state.spend(wanted);
+        let message = cut(message, allowed.saturating_sub(context.len()));
+        let context: Option<Arc<str>> = (!context.is_empty()).then(|| context.into());
+        if allowed == wanted || !message.is_empty() {
+            for mut line in message.split('\n') {
+                while line.len() > LINE_BYTES_MAX {
+                    let first = cut(line, LINE_BYTES_MAX);
+                    shared.push(Stream::Log, Some(level), context.clone(), first.as_bytes());
+                    line = &line[first.len()..];
+                }
+                shared.push(Stream::Log, Some(level), context.clone(), line.as_bytes());
+            }
+        }
+        if allowed < wanted {
+            shared.say_cut(&mut state, Stream::Log);
         }
     }
 }
@@ -95,13 +128,29 @@ impl Shared {
         }
     }
 
+    /// Says once that more was written than is kept.
+    fn say_cut(&self, state: &mut State, stream: Stream) {
+        if !state.is_cut {
+            state.is_cut = true;
+            self.flush(state);
+            let text = format!("output truncated after {REQUEST_LOG_BYTES_MAX} bytes");
+            self.emit(stream, text.as_bytes());
+        }
+    }
+
     fn emit(&self, stream: Stream, line: &[u8]) {
+        self.push(stream, None, None, line);
+    }
+
+    fn push(&self, stream: Stream, level: Option<Level>, context: Option<Arc<str>>, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.hub.push(LogLine {
             time: self.hub.now(),
             served: Arc::clone(&self.served),
             request_id: self.request_id,
             stream,
+            level,
+            context,
             line: String::from_utf8_lossy(line).into_owned(),
         });
     }

@@ -14,6 +14,10 @@ pub const WRITE_BATCH_BYTES: usize = 64 * 1024;
 
 /// One line of a guest, bytes; a longer one is cut into several.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Key-value stores with counters of their own: as many series as a scraper still likes.
+pub const STORES_MAX: usize = 1_000;
+/// The longest context of a message, in bytes: a name, not a text.
+pub const CONTEXT_BYTES_MAX: usize = 256;
 /// What one request may log, bytes: a stack trace or two, not a dump.
 pub const REQUEST_LOG_BYTES_MAX: usize = 64 * 1024;
 /// Lines kept of one app for those who ask later.

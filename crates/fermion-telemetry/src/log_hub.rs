@@ -24,6 +24,8 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// `wasi:logging`.
+    Log,
 }
 
 impl Stream {
@@ -32,6 +34,38 @@ impl Stream {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// How grave a guest calls what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Values and the flow of control.
+    Trace,
+    /// For whoever debugs.
+    Debug,
+    /// For whoever watches.
+    Info,
+    /// Something may go wrong.
+    Warn,
+    /// Something went wrong.
+    Error,
+    /// Nothing goes on.
+    Critical,
+}
+
+impl Level {
+    /// The lower-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Critical => "critical",
         }
     }
 }
@@ -47,6 +81,10 @@ pub struct LogLine {
     pub request_id: [u8; 16],
     /// Where it was said.
     pub stream: Stream,
+    /// How grave it is; none on the two standard streams.
+    pub level: Option<Level>,
+    /// What groups messages; none on the two standard streams, and where the guest gave none.
+    pub context: Option<Arc<str>>,
     /// Without its end; bytes that are not UTF-8 are replaced.
     pub line: String,
 }
@@ -59,6 +97,10 @@ struct JsonLine<'a> {
     release: String,
     request_id: String,
     stream: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
     line: &'a str,
 }
 
@@ -72,6 +114,8 @@ impl LogLine {
             release: ReleaseNumber(self.served.release).to_string(),
             request_id: hex(&self.request_id),
             stream: self.stream.as_str(),
+            level: self.level.map(Level::as_str),
+            context: self.context.as_deref(),
             line: &self.line,
         };
         serde_json::to_string(&line).expect("a line of plain values is JSON")

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::doors::Doors;
 use crate::exposition::Exposition;
+use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::limits::RELEASES_MAX;
 use crate::release_metrics::{InstanceReading, ReleaseMetrics, Watch, fault_index};
 use crate::serving::Serving;
@@ -34,6 +35,7 @@ pub struct Telemetry {
     releases: Arc<Releases>,
     doors: Arc<Doors>,
     serving: Arc<Serving>,
+    keyvalue: Arc<KeyValueMetrics>,
     registry: Registry,
 }
 
@@ -96,17 +98,20 @@ impl Telemetry {
         });
         let doors = Arc::new(Doors::default());
         let serving = Arc::new(Serving::default());
+        let keyvalue = Arc::new(KeyValueMetrics::default());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition::new(
             Arc::clone(&releases),
             Arc::clone(&doors),
             Arc::clone(&serving),
+            Arc::clone(&keyvalue),
             build,
         )));
         Self {
             releases,
             doors,
             serving,
+            keyvalue,
             registry,
         }
     }
@@ -166,6 +171,11 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner);
         watched.retain(|(name, _)| *name != log);
         watched.push((log, Box::new(read)));
+    }
+
+    /// What apps do with their key-value stores.
+    pub fn keyvalue(&self) -> &Arc<KeyValueMetrics> {
+        &self.keyvalue
     }
 
     /// What is refused at the doors, and what waits behind them.

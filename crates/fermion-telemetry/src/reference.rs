@@ -6,6 +6,7 @@ use std::fmt::Write;
 use prometheus_client::metrics::MetricType;
 
 use crate::doors::{Compilation, Door, Wake};
+use crate::keyvalue_metrics::{StoreOperation, StoreResult};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
 use crate::upstreams::CallResult;
 
@@ -346,6 +347,23 @@ pub(crate) const MOVED_GUESTS: Family = Family {
     help: "Guests that have left a serving thread because they needed more than a slice of CPU",
     watch: "Its rate is near that of all requests: most guests compute for milliseconds",
 };
+pub(crate) const STORE_OPERATIONS: Family = Family {
+    name: "fermion_keyvalue_operations",
+    kind: Kind::Counter,
+    unit: "operations",
+    labels: &["namespace", "app", "store", "operation", "answer"],
+    help: "Operations on key-value stores, by what was asked and what came of it",
+    watch: "`answer=\"failed\"` grows: the disk fails or is full, and the log says so. `answer=\"refused\"` grows: the app \
+            asks for too much, or its store is full",
+};
+pub(crate) const STORE_DURATION: Family = Family {
+    name: "fermion_keyvalue_duration_seconds",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: &["namespace", "app", "store"],
+    help: "Time that operations on key-value stores took",
+    watch: "It grows: the disk is slow, since a write waits for it. Writes that come at the same time share that wait",
+};
 
 /// The labels of families that have one series a release.
 const RELEASE: &[&str] = &["namespace", "app", "release"];
@@ -384,6 +402,8 @@ pub const FAMILIES: [Family; 33] = [
     THREAD_SHED,
     HEAVY_GUESTS,
     MOVED_GUESTS,
+    STORE_OPERATIONS,
+    STORE_DURATION,
     UNROUTED_REQUESTS,
     DROPPED_LOG_LINES,
     MEMORY,
@@ -431,6 +451,8 @@ pub fn page() -> String {
         ("outcome", &outcomes),
         ("result", &CallResult::ALL.map(CallResult::as_str)),
         ("connection", &["new", "reused"]),
+        ("operation", &StoreOperation::ALL),
+        ("answer", &StoreResult::ALL),
     ] {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
@@ -438,6 +460,7 @@ pub fn page() -> String {
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
          | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\
+         | `store` | the name in `[capabilities] keyvalue`; stores beyond the bound share `other`, `other`, `other` |\n\
          | `log` | the log's name |\n| `root` | `packages` |\n| `state` | `dormant` |\n| `thread` | the serving thread's number |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
          `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
          histogram's `_bucket` also has `le`, its upper bound in seconds.\n",

@@ -4,6 +4,7 @@ mod egress;
 mod instances;
 mod judge;
 mod native;
+mod reach;
 mod registries;
 mod registry;
 mod snapshot;
@@ -22,6 +23,7 @@ pub(crate) use egress::EgressArgs;
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
+pub(crate) use reach::ReachArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
 pub(crate) use registry::{
     AnonymousRight, QuotaArgs, RegistryAction, RegistryServe, RegistryServerArgs, TokenAction,
@@ -119,9 +121,8 @@ pub(crate) struct ServeArgs {
     /// Give the component a wasi:config value. May be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) config: Vec<(String, String)>,
-    /// Let the component send HTTP requests to HOST, HOST:PORT, https://HOST, or anywhere with '*'. May be repeated.
-    #[arg(long, value_name = "HOST", value_parser = fermion_runtime::EgressRule::parse)]
-    pub(crate) allow_http: Vec<fermion_runtime::EgressRule>,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
     /// Show the component a directory, read-only; HOST::GUEST names it, a trailing ':rw' lets it write. May be repeated.
     #[arg(long, value_name = "HOST[::GUEST][:rw]", value_parser = directory)]
     pub(crate) dir: Vec<fermion_runtime::Directory>,

@@ -43,6 +43,10 @@ impl DataDirectory {
         self.0.join("native")
     }
 
+    pub(crate) fn keyvalue(&self) -> PathBuf {
+        self.0.join("keyvalue")
+    }
+
     pub(crate) fn policy(&self) -> PathBuf {
         self.0.join("policy")
     }

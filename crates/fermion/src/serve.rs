@@ -9,7 +9,10 @@ use fermion_model::record::Served;
 use fermion_model::release::Route;
 use fermion_model::{Digest, units};
 use fermion_node::Target;
-use fermion_runtime::{Allocation, Compiler, CompilerConfig, Engines, Grants, Outbound, Program};
+use fermion_providers::EmbeddedStores;
+use fermion_runtime::{
+    Allocation, Compiler, CompilerConfig, Engines, Grants, KeyValueStores as _, Outbound, Program,
+};
 use fermion_telemetry::{Echo, LogHub};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -104,15 +107,19 @@ async fn program(arguments: &ServeArgs, engines: &Arc<Engines>, wasm: Vec<u8>) -
     let digest = Digest::from_bytes(Sha256::digest(&wasm).into());
     let context = || format!("cannot serve {}", arguments.file.display());
     let compiled = compiler.compile(wasm, &digest).await.with_context(context)?;
+    let stores = EmbeddedStores::in_memory();
+    let store = |name: &String| (name.clone(), stores.store("default", "serve", name));
     let grants = Grants {
         env: arguments.env.clone(),
         config: arguments.config.iter().cloned().collect(),
-        http: arguments.allow_http.clone(),
+        http: arguments.reach.allow_http.clone(),
         outbound: Outbound {
             network: Some(arguments.egress.network()?),
             observer: None,
         },
         directories: arguments.dir.clone(),
+        keyvalue: arguments.reach.keyvalue.iter().map(store).collect(),
+        sockets: arguments.reach.allow_socket.iter().cloned().collect(),
     };
     let (limits, instances) = (arguments.limits.limits(), arguments.instances.instances());
     let program = Program::load(engines, &compiled, grants, limits, instances).with_context(context)?;

@@ -13,6 +13,7 @@ use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
 use fermion_package::keys::SigningKeys;
 use fermion_package::store::Store;
+use fermion_providers::EmbeddedStores;
 use fermion_registry::Collector;
 use fermion_runtime::{Compiler, Engines};
 use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, LogHub};
@@ -93,6 +94,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         clock: Arc::new(WallClock),
         engines: engines.clone(),
         compiler,
+        stores: Arc::new(EmbeddedStores::in_folder(data.keyvalue())),
         logs: logs.clone(),
         network: arguments.egress.network()?,
         telemetry: sink.telemetry.clone(),

@@ -112,6 +112,8 @@ fn json_line(line: &LogLine) -> Vec<u8> {
         release: line.served.release,
         request_id: hex::encode(line.request_id),
         stream: line.stream.as_str().to_owned(),
+        level: line.level.map(|level| level.as_str().to_owned()),
+        context: line.context.as_deref().map(str::to_owned),
         line: line.line.clone(),
     };
     let mut text = serde_json::to_vec(&line).expect("a line of texts and a number is JSON");

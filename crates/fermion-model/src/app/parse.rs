@@ -1,6 +1,6 @@
 //! From the text of `app.yaml` to an `App`: every rule of every key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::{DocumentError, Node, Section, Value, yaml};
 use crate::limits::{CAPABILITIES_MAX, CONFIG_VALUE_BYTES_MAX, ROUTES_MAX};
@@ -21,7 +21,7 @@ const SPEC: &[&str] = &[
     "rollout",
 ];
 /// Keys of the format that this version reads and does not act on.
-const SPEC_LATER: &[&str] = &["bindings", "placement", "scale", "objectives", "rollout"];
+const SPEC_LATER: &[&str] = &["placement", "scale", "objectives", "rollout"];
 /// Kinds of the format that this version does not have.
 const KINDS_LATER: &[&str] = &["Objective", "Policy", "Cell", "GitSource"];
 /// The longest path of a route, in bytes.
@@ -70,6 +70,7 @@ impl App {
             namespace,
             package: None,
             config: BTreeMap::new(),
+            keyvalue: BTreeSet::new(),
             notes: Vec::new(),
         };
         if let Some(mut spec) = root.section("spec", SPEC)? {
@@ -87,6 +88,9 @@ impl App {
         if let Some(entry) = spec.take("config") {
             self.config = config(spec, entry.node)?;
         }
+        if let Some(entry) = spec.take("bindings") {
+            self.read_bindings(spec, entry.node, file)?;
+        }
         for key in SPEC_LATER {
             if let Some(entry) = spec.take(key) {
                 let note = format!("known, not in effect in this version ({file}:{})", entry.at.line);
@@ -98,6 +102,61 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What can be bound. Only the first is in effect.
+const BINDINGS: &[&str] = &["keyvalue", "blob", "queue", "sql", "secret", "http"];
+/// Providers of key-value stores that this build has.
+const KEYVALUE_PROVIDERS: &[&str] = &["embedded"];
+
+impl App {
+    fn read_bindings(&mut self, spec: &Section<'_>, node: Node, file: &str) -> Result<(), DocumentError> {
+        let next = "write bindings: {rates: {keyvalue: {provider: embedded}}}";
+        let at = node.at;
+        let Value::Table(entries) = node.value else {
+            let what = format!("spec.bindings is {}, not a table", node.value.kind());
+            return Err(spec.refuse(at, what, next));
+        };
+        if entries.len() > CAPABILITIES_MAX {
+            let what = format!(
+                "spec.bindings has {} keys, the ceiling is {CAPABILITIES_MAX}",
+                entries.len()
+            );
+            return Err(spec.refuse(at, what, "write fewer"));
+        }
+        for entry in entries {
+            if !is_key(&entry.key) {
+                let what = format!("{:?} is not the name of a binding", entry.key);
+                return Err(spec.refuse(entry.at, what, "use letters, digits, '-', '_' and '.'"));
+            }
+            let full = format!("spec.bindings.{}", entry.key);
+            let mut binding = Section::open(file, full.clone(), entry.node, BINDINGS)?;
+            if let Some(mut keyvalue) = binding.section("keyvalue", &["provider"])? {
+                keyvalue.converted("provider", "write provider: embedded", read_provider)?;
+                self.keyvalue.insert(entry.key);
+            }
+            for kind in &BINDINGS[1..] {
+                if let Some(entry) = binding.take(kind) {
+                    let note = format!("known, not in effect in this version ({file}:{})", entry.at.line);
+                    self.notes.push(Unsupported {
+                        key: format!("{full}.{kind}"),
+                        note,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_provider(text: &str) -> Result<(), String> {
+    if KEYVALUE_PROVIDERS.contains(&text) {
+        return Ok(());
+    }
+    let known = KEYVALUE_PROVIDERS.join(", ");
+    Err(format!(
+        "{text:?} is no provider of key-value stores here; there is {known}"
+    ))
 }
 
 fn read_kind(text: &str) -> Result<(), String> {

@@ -40,9 +40,10 @@ fn reads_the_whole_format() {
     let notes: Vec<_> = app.notes.iter().map(ToString::to_string).collect();
     assert_eq!(
         notes[0],
-        "spec.bindings: known, not in effect in this version (app.yaml:8)"
+        "spec.objectives: known, not in effect in this version (app.yaml:9)"
     );
-    assert_eq!(notes.len(), 3);
+    assert_eq!(notes.len(), 2);
+    assert_eq!(app.keyvalue.into_iter().collect::<Vec<_>>(), ["rates"]);
 }
 
 /// A `spec` in flow style, and a part of its refusal.
@@ -67,6 +68,13 @@ const SPECS_REFUSED: &[(&str, &str)] = &[
     ("{routes: [{host: a.com}]}", "spec.routes[0].path is missing"),
     ("{config: {a: [1]}}", "spec.config.a is a list"),
     ("{config: {'a b': 1}}", "is not a config key"),
+    ("{bindings: [rates]}", "spec.bindings is a list, not a table"),
+    ("{bindings: {'a b': {}}}", "is not the name of a binding"),
+    (
+        "{bindings: {rates: {keyvalue: {provider: redis}}}}",
+        "\"redis\" is no provider of key-value stores here; there is embedded",
+    ),
+    ("{bindings: {rates: {keyvalu: {}}}}", "did you mean \"keyvalue\"?"),
     ("{package: acme/x}", "has no version"),
     ("{package: '../x:1.0.0'}", "NAME_INVALID"),
     ("{package: 'acme/x@sha256:00'}", "is not a digest"),
@@ -114,12 +122,14 @@ fn an_app_follows_from_its_manifest() {
     app.config = [("b", "1"), ("c", "2")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
+    app.keyvalue.insert("rates".to_owned());
     let gaps = app.config_gaps(&manifest.capabilities);
     assert_eq!(
         gaps,
         [
             ConfigGap::Unset("a".to_owned()),
-            ConfigGap::Undeclared("c".to_owned())
+            ConfigGap::Undeclared("c".to_owned()),
+            ConfigGap::Unasked("rates".to_owned())
         ]
     );
     let same = App::parse(

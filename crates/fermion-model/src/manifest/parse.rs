@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::document::{DocumentError, Section, toml};
+use crate::endpoint::Endpoint;
 use crate::limits::{
     BODY_BYTES_MAX, CAPABILITIES_MAX, CONCURRENCY_MAX, CPU_TIME_MAX, ENVIRONMENT_MAX, IDLE_MAX,
     KEY_BYTES_MAX, Limits, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, REUSE_CONCURRENCY_MAX, REUSE_REQUESTS_MAX,
@@ -302,7 +303,7 @@ pub fn read_warmup(text: &str) -> Result<(), String> {
 }
 
 fn capabilities(root: &mut Section<'_>) -> Result<Capabilities, DocumentError> {
-    let known = ["config", "secrets", "http", "keyvalue"];
+    let known = ["config", "secrets", "http", "keyvalue", "sockets"];
     let Some(mut section) = root.section("capabilities", &known)? else {
         return Ok(Capabilities::default());
     };
@@ -310,11 +311,16 @@ fn capabilities(root: &mut Section<'_>) -> Result<Capabilities, DocumentError> {
     let origins = section.list("http", CAPABILITIES_MAX, next, |text| {
         text.parse::<Origin>().map_err(|why| why.to_string())
     })?;
+    let next = "write protocol, host and port, such as \"tcp://db.example.com:5432\"";
+    let endpoints = section.list("sockets", CAPABILITIES_MAX, next, |text| {
+        text.parse::<Endpoint>().map_err(|why| why.to_string())
+    })?;
     Ok(Capabilities {
         config: names(&mut section, "config")?,
         secrets: names(&mut section, "secrets")?,
         http: origins.into_iter().collect(),
         keyvalue: names(&mut section, "keyvalue")?,
+        sockets: endpoints.into_iter().collect(),
     })
 }
 

@@ -42,6 +42,11 @@ const ORIGIN: &str = concat!(
     r"^(https?://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?",
     r"(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*)(:[0-9]+)?$",
 );
+/// Protocol, host and port.
+const ENDPOINT: &str = concat!(
+    r"^(tcp|udp)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?",
+    r"(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*):[0-9]+$",
+);
 /// The name of an environment variable.
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// A path with an optional query.
@@ -333,6 +338,11 @@ fn capabilities() -> Value {
         "pattern": ORIGIN,
         "examples": ["https://tax.example.com", "http://127.0.0.1:9000", "tax.example.com", "[::1]:8443"],
     });
+    let endpoint = json!({
+        "type": "string",
+        "pattern": ENDPOINT,
+        "examples": ["tcp://db.example.com:5432", "udp://127.0.0.1:53"],
+    });
     table(
         "What the package may use. Without a key nothing of its kind is granted.",
         &[],
@@ -347,7 +357,14 @@ fn capabilities() -> Value {
                  without a port the scheme's own. No wildcards.",
                 origin,
             ),
-            "keyvalue": list("Names of key-value stores. This version links none.", key("rates")),
+            "keyvalue": list(
+                "Names under which the component opens key-value stores; each app has its own.",
+                key("rates"),
+            ),
+            "sockets": list(
+                "Where sockets of the component may lead: protocol, host and port. No wildcards.",
+                endpoint,
+            ),
         }),
     )
 }

@@ -33,6 +33,7 @@ config = ["currency"]
 secrets = ["tax-api-token"]
 http = ["https://tax.example.com", "127.0.0.1:9000"]
 keyvalue = ["rates"]
+sockets = ["tcp://db.example.com:5432", "udp://127.0.0.1:53"]
 
 [telemetry]
 owner = "team-checkout"
@@ -80,9 +81,16 @@ fn reads_every_key() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(http, ["127.0.0.1:9000", "https://tax.example.com"]);
+    let sockets: Vec<_> = manifest
+        .capabilities
+        .sockets
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(sockets, ["tcp://db.example.com:5432", "udp://127.0.0.1:53"]);
     assert_eq!(manifest.telemetry.owner.as_deref(), Some("team-checkout"));
     let notes: Vec<_> = manifest.unsupported().into_iter().map(|note| note.key).collect();
-    assert_eq!(notes, ["capabilities.secrets", "capabilities.keyvalue"]);
+    assert_eq!(notes, ["capabilities.secrets"]);
 }
 
 #[test]
@@ -183,6 +191,10 @@ const REFUSED: &[(&str, &str)] = &[
         "capabilities.http is text, not a list",
     ),
     (
+        "[capabilities]\nsockets = [\"db:1\"]",
+        "does not begin with tcp:// or udp://",
+    ),
+    (
         "[capabilities]\nconfig = [\"a\", \"a\"]",
         "6:16: capabilities.config has \"a\" twice",
     ),
@@ -193,7 +205,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[capabilities]\nfilesystem = [\"x\"]",
-        "known here: config, secrets, http, keyvalue",
+        "known here: config, secrets, http, keyvalue, sockets",
     ),
     (
         "[telemetry]\nrunbook = \"javascript:alert(1)\"",

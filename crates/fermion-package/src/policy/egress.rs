@@ -1,12 +1,12 @@
 //! What is special about the places a package asks to call. The gateway's own rules about addresses hold whatever a
 //! policy says; here it is made visible before anything runs.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use fermion_model::endpoint::Endpoint;
 use fermion_model::origin::{Origin, Scheme};
 
-use super::facts::EgressFacts;
+use super::facts::{CapabilityFacts, EgressFacts};
 
 /// Names of metadata services, and addresses of theirs outside of the link-local ranges.
 const METADATA_HOSTS: [&str; 4] = [
@@ -22,27 +22,38 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 ];
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// Sorts origins by what is special about them. What is no origin is in none of the sets.
-pub(super) fn of(origins: &BTreeSet<String>) -> EgressFacts {
+/// Sorts origins and sockets by what is special about them. What is neither is in none of the sets. Whether a socket
+/// carries TLS is not known, so none counts as plain.
+pub(super) fn of(asked: &CapabilityFacts) -> EgressFacts {
     let mut facts = EgressFacts::default();
-    for text in origins {
+    for text in &asked.http {
         let Ok(origin) = text.parse::<Origin>() else {
             continue;
         };
-        let address = address(&origin.host);
-        let is_internal = origin.host == "localhost"
-            || origin.host.ends_with(".localhost")
-            || address.is_some_and(internal);
-        if METADATA_HOSTS.contains(&origin.host.as_str()) || address.is_some_and(metadata) {
-            facts.metadata.insert(text.clone());
-        } else if is_internal {
-            facts.internal.insert(text.clone());
-        }
+        facts.sort(text, &origin.host);
         if origin.scheme != Some(Scheme::Https) {
             facts.plain.insert(text.clone());
         }
     }
+    for text in &asked.sockets {
+        if let Ok(endpoint) = text.parse::<Endpoint>() {
+            facts.sort(text, &endpoint.host);
+        }
+    }
     facts
+}
+
+impl EgressFacts {
+    fn sort(&mut self, text: &str, host: &str) {
+        let address = address(host);
+        let is_internal =
+            host == "localhost" || host.ends_with(".localhost") || address.is_some_and(internal);
+        if METADATA_HOSTS.contains(&host) || address.is_some_and(metadata) {
+            self.metadata.insert(text.to_owned());
+        } else if is_internal {
+            self.internal.insert(text.to_owned());
+        }
+    }
 }
 
 /// The address that a host is; one IPv4 address inside an IPv6 one is that IPv4 address.
@@ -93,7 +104,11 @@ mod tests {
                 metadata,
                 internal,
                 plain,
-            } = of(&BTreeSet::from([origin.to_owned()]));
+            } = of(&CapabilityFacts {
+                http: [origin.to_owned()].into(),
+                sockets: [origin.to_owned()].into(),
+                ..CapabilityFacts::default()
+            });
             format!(
                 "{}{}{}",
                 if metadata.is_empty() { "" } else { "metadata " },
@@ -103,6 +118,9 @@ mod tests {
         };
         for (origin, expected) in [
             ("https://tax.example.com", ""),
+            ("tcp://db.example.com:5432", ""),
+            ("tcp://127.0.0.1:5432", "internal "),
+            ("udp://169.254.169.254:80", "metadata "),
             ("http://tax.example.com", "plain"),
             ("tax.example.com", "plain"),
             ("http://127.0.0.1:8080", "internal plain"),

@@ -90,6 +90,9 @@ pub struct CapabilityFacts {
     pub keyvalue: BTreeSet<String>,
     /// Secrets.
     pub secrets: BTreeSet<String>,
+    /// Where sockets may lead. Facts that were kept with a decision before there were any have none.
+    #[serde(default)]
+    pub sockets: BTreeSet<String>,
 }
 
 /// Origins by what is special about them.
@@ -249,6 +252,12 @@ impl PolicyFacts {
                 .collect(),
             keyvalue: package.capabilities.keyvalue.clone(),
             secrets: package.capabilities.secrets.clone(),
+            sockets: package
+                .capabilities
+                .sockets
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
         let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut facts = Self {
@@ -313,7 +322,7 @@ impl PolicyFacts {
 
     /// Computes what follows from other facts.
     pub(super) fn derive(&mut self) {
-        self.egress = egress::of(&self.capabilities.http);
+        self.egress = egress::of(&self.capabilities);
         self.undeclared_imports = undeclared(&self.imports, &self.capabilities);
     }
 

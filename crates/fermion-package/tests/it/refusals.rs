@@ -217,11 +217,14 @@ fn imports_are_linkable_or_denied_by_name() {
         "wasi:filesystem/preopens@0.3.1",
         "wasi:clocks/monotonic-clock@0.2.3",
         "wasi:random/random@0.2.3",
+        "wasi:keyvalue/store@0.2.0-draft",
+        "wasi:logging/logging",
     ] {
         facts(&component(&[good], "")).unwrap().check_imports().unwrap();
     }
     for bad in [
-        "wasi:keyvalue/store@0.2.0-draft",
+        "wasi:keyvalue/store@0.2.0-draft3",
+        "wasi:http/types@0.2.0-rc-2023-12-05",
         "acme:foo/bar@1.0.0",
         "acme:foo/bar",
         "wasi:cli/environment",

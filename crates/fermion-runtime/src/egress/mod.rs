@@ -25,6 +25,7 @@ use crate::limits;
 use client::Upstream;
 use origin::Origin;
 
+pub(crate) use address::{HostKind, Reach, kind_of, reach};
 pub(crate) use client::EgressClient;
 pub use network::{Network, NetworkConfig};
 pub use observe::{EgressEvent, EgressObserver, EgressOutcome};

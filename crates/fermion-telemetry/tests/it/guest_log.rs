@@ -1,6 +1,6 @@
 //! A guest's bytes become lines.
 
-use fermion_telemetry::{Echo, LogHub, Stream, limits};
+use fermion_telemetry::{Echo, Level, LogHub, Stream, limits};
 
 use crate::{clock, served};
 
@@ -109,4 +109,42 @@ fn followers_hear_their_app_alone_and_slow_ones_lose_lines() {
     assert_eq!(hub.lost(), 10);
     drop(tax);
     log.write(Stream::Stdout, b"nobody waits for those who left\n");
+}
+
+#[test]
+fn messages_have_a_level_and_a_context_and_share_the_budget() {
+    let hub = hub();
+    let log = hub.guest(&served("tax", 7), [1; 16]);
+    log.log(Level::Warn, "cart", "one\ntwo");
+    log.log(Level::Info, "", "three");
+    let all = hub.recent("shop", "tax", 10);
+    let said: Vec<_> = all
+        .iter()
+        .map(|line| (line.level.unwrap(), line.context.as_deref(), line.line.as_str()))
+        .collect();
+    let expect = [
+        (Level::Warn, Some("cart"), "one"),
+        (Level::Warn, Some("cart"), "two"),
+        (Level::Info, None, "three"),
+    ];
+    assert_eq!(said, expect);
+    let json = all[0].to_json();
+    let want = "\"stream\":\"log\",\"level\":\"warn\",\"context\":\"cart\",\"line\":\"one\"";
+    assert!(json.contains(want), "{json}");
+
+    let long = "\u{e9}".repeat(limits::CONTEXT_BYTES_MAX);
+    for _ in 0..2 * limits::REQUEST_LOG_BYTES_MAX {
+        log.log(Level::Error, &long, "");
+        log.log(Level::Error, "", "");
+    }
+    let all = hub.recent("shop", "tax", usize::MAX);
+    assert!(all.len() < limits::RECENT_LINES_MAX, "{} lines", all.len());
+    let of_long = all.iter().find(|line| line.level == Some(Level::Error)).unwrap();
+    assert_eq!(
+        of_long.context.as_deref().map(str::len),
+        Some(limits::CONTEXT_BYTES_MAX)
+    );
+    assert_eq!(all.last().unwrap().line, "output truncated after 65536 bytes");
+    log.write(Stream::Stdout, b"more\n");
+    assert_eq!(hub.recent("shop", "tax", usize::MAX).len(), all.len());
 }

@@ -276,9 +276,12 @@ pub(crate) async fn logs(arguments: &LogsArgs, json: bool) -> Result<()> {
         if json {
             output::line(serde_json::to_string(&line)?);
         } else {
+            let source = line.level.as_deref().unwrap_or(&line.stream);
+            let context = line.context.as_deref();
+            let context = context.map_or_else(String::new, |context| format!("{context}: "));
             output::line(format!(
-                "{} r{} {} | {}",
-                line.time, line.release, line.stream, line.line
+                "{} r{} {source} | {context}{}",
+                line.time, line.release, line.line
             ));
         }
     }

@@ -192,6 +192,7 @@ fn show_package(package: &Inspection) {
         ("http", &capabilities.http),
         ("keyvalue", &capabilities.keyvalue),
         ("secrets", &capabilities.secrets),
+        ("sockets", &capabilities.sockets),
     ];
     for (kind, names) in asked.iter().filter(|(_, names)| !names.is_empty()) {
         output::line(format!("  may use  {kind}: {}", names.join(", ")));

@@ -153,6 +153,12 @@ fn what_cannot_serve_is_refused_and_the_old_release_stays() {
     let words = up.deploy_refused(&project, "POLICY_DENIED");
     assert!(words.contains("acme:own/thing@1.0.0"), "{words}");
     stays();
+    let draft = UNKNOWN_IMPORT.replace("acme:own/thing@1.0.0", "wasi:keyvalue/store@0.2.0-draft3");
+    fs::write(project.join("unknown.wasm"), wat::parse_str(draft).unwrap()).unwrap();
+    let words = up.deploy_refused(&project, "POLICY_DENIED");
+    let want = "wasi:keyvalue/store@0.2.0-draft3, which is not here; there are 0.2.0-draft, 0.2.0-draft2";
+    assert!(words.contains(want), "{words}");
+    stays();
     fs::write(project.join("source.txt"), "/nowhere").unwrap();
     let words = up.deploy_refused(&project, "BUILD_FAILED");
     assert!(

@@ -210,10 +210,15 @@ fn bounds_are_where_the_parser_has_them() {
             check(key, format!("{above:?}"), false);
         }
         if let Some(count) = schema["maxItems"].as_u64() {
+            let (prefix, suffix) = if key.ends_with("sockets") {
+                ("tcp://n", ":1")
+            } else {
+                ("n", "")
+            };
             let words = schema["items"]["enum"].as_array().cloned().unwrap_or_default();
             let word = |n: u64| {
                 let known = words.get(usize::try_from(n).unwrap()).and_then(Value::as_str);
-                known.map_or_else(|| format!("n{n}"), str::to_owned)
+                known.map_or_else(|| format!("{prefix}{n}{suffix}"), str::to_owned)
             };
             let list = |count| (0..count).map(word).collect::<Vec<_>>();
             check(key, format!("{:?}", list(count)), true);

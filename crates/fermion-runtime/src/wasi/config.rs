@@ -6,7 +6,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 use crate::state::State;
 
 /// The interface names under which guests ask for configuration.
-pub(crate) const INTERFACES: [&str; 4] = [
+const INTERFACES: [&str; 4] = [
     "wasi:config/store@0.2.0-rc.1",
     "wasi:config/store@0.2.0-draft",
     "wasi:config/store@0.2.0-draft-2024-09-27",

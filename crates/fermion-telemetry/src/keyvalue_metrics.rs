@@ -1,0 +1,115 @@
+//! What apps do with their key-value stores: operations by store and result, and how long they took. The number of
+//! stores is bounded; those beyond share one row.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+
+use crate::exposition::{begin, counter};
+use crate::histogram::{Histogram, Snapshot};
+use crate::limits::STORES_MAX;
+use crate::reference;
+
+/// What was asked of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOperation {
+    /// Values were read.
+    Get,
+    /// Keys were listed.
+    List,
+    /// Something was changed.
+    Write,
+}
+
+impl StoreOperation {
+    pub(crate) const ALL: [&'static str; 3] = ["get", "list", "write"];
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreResult {
+    /// What was asked for.
+    Done,
+    /// The guest asked for what may not be.
+    Refused,
+    /// The store failed, or was too busy.
+    Failed,
+}
+
+impl StoreResult {
+    pub(crate) const ALL: [&'static str; 3] = ["done", "refused", "failed"];
+}
+
+/// The counters of one store.
+#[derive(Debug, Default)]
+pub struct StoreMetrics {
+    operations: [[AtomicU64; StoreResult::ALL.len()]; StoreOperation::ALL.len()],
+    durations: Histogram,
+}
+
+impl StoreMetrics {
+    /// Counts one operation.
+    pub fn observe(&self, operation: StoreOperation, result: StoreResult, duration: Duration) {
+        self.operations[operation as usize][result as usize].fetch_add(1, Relaxed);
+        self.durations.observe(duration);
+    }
+}
+
+type Name = [String; 3];
+
+/// The counters of every store, by namespace, app and name.
+#[derive(Debug, Default)]
+pub struct KeyValueMetrics {
+    stores: Mutex<BTreeMap<Name, Arc<StoreMetrics>>>,
+}
+
+impl KeyValueMetrics {
+    /// The counters of a store. They go on counting when its app has another release.
+    pub fn store(&self, namespace: &str, app: &str, store: &str) -> Arc<StoreMetrics> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut name = [namespace, app, store].map(str::to_owned);
+        if stores.len() >= STORES_MAX && !stores.contains_key(&name) {
+            name = ["other", "other", "other"].map(str::to_owned);
+        }
+        stores.entry(name).or_default().clone()
+    }
+
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut family = begin(encoder, &reference::STORE_OPERATIONS)?;
+        for ([namespace, app, store], metrics) in &stores {
+            for (operation, results) in StoreOperation::ALL.into_iter().zip(&metrics.operations) {
+                for (result, count) in StoreResult::ALL.into_iter().zip(results) {
+                    let count = count.load(Relaxed);
+                    let labels = [
+                        ("namespace", namespace.as_str()),
+                        ("app", app),
+                        ("store", store),
+                        ("operation", operation),
+                        ("answer", result),
+                    ];
+                    if count > 0 {
+                        counter(&mut family, &labels, count)?;
+                    }
+                }
+            }
+        }
+        let mut family = begin(encoder, &reference::STORE_DURATION)?;
+        for ([namespace, app, store], metrics) in &stores {
+            let mut snapshot = Snapshot::default();
+            metrics.durations.add_to(&mut snapshot);
+            let labels = [("namespace", namespace.as_str()), ("app", app), ("store", store)];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                snapshot.sum_seconds(),
+                snapshot.count(),
+                &snapshot.buckets(),
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}
