@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep, timeout};
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// A pause shorter than this is spent looking at the clock: a timer would be a millisecond late.
 const SPIN_MAX: Duration = Duration::from_millis(2);
-const CHUNK_BYTES: u64 = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -81,10 +81,9 @@ impl Body for Zeros {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        static CHUNK: [u8; CHUNK_BYTES as usize] = [0; CHUNK_BYTES as usize];
-        let bytes = self.0.min(CHUNK_BYTES);
-        self.0 -= bytes;
-        let bytes = usize::try_from(bytes).unwrap_or(CHUNK.len());
+        static CHUNK: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
+        let bytes = usize::try_from(self.0).unwrap_or(usize::MAX).min(CHUNK.len());
+        self.0 -= bytes as u64;
         Poll::Ready((bytes > 0).then(|| Ok(Frame::data(Bytes::from_static(&CHUNK[..bytes])))))
     }
 

@@ -81,7 +81,11 @@ mod tests {
 
     #[test]
     fn however_the_kernel_spreads_them_no_thread_keeps_many_more_than_another() {
-        for kernel in [|n: usize| n % 2, |_| 0, |n: usize| usize::from(n % 5 == 0)] {
+        for kernel in [
+            |n: usize| n % 2,
+            |_| 0,
+            |n: usize| usize::from(n.is_multiple_of(5)),
+        ] {
             let mut open = [0_usize; 2];
             for n in 0..1_000 {
                 let own = kernel(n);

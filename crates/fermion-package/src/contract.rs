@@ -375,7 +375,13 @@ impl ContractInstances {
 
     fn read(&self) -> Result<Instances> {
         let is_reuse = (1..=limits::REUSE_REQUESTS_MAX).contains(&self.reuse_requests);
-        let concurrency = self.reuse_concurrency.unwrap_or(1);
+        // A package of the time before this key meant one request after the other; without reuse it has no effect.
+        let unwritten = if self.reuse_requests > 1 {
+            1
+        } else {
+            limits::REUSE_CONCURRENCY_DEFAULT
+        };
+        let concurrency = self.reuse_concurrency.unwrap_or(unwritten);
         let is_concurrency = (1..=limits::REUSE_CONCURRENCY_MAX).contains(&concurrency);
         let idle = self.reuse_idle_micros.unwrap_or(micros(limits::IDLE_DEFAULT));
         let is_idle = (1_000..=micros(limits::IDLE_MAX)).contains(&idle);

@@ -198,7 +198,7 @@ impl Exposition {
     }
 
     fn upstreams(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-        let each = |mut put: Box<dyn FnMut(&Row, &UpstreamRow) -> fmt::Result + '_>| -> fmt::Result {
+        let each = |put: &mut dyn FnMut(&Row, &UpstreamRow) -> fmt::Result| -> fmt::Result {
             for row in rows {
                 for upstream in row.upstreams.iter().flat_map(|upstreams| upstreams.rows()) {
                     put(row, upstream)?;
@@ -207,44 +207,44 @@ impl Exposition {
             Ok(())
         };
         let mut family = begin(encoder, &reference::EGRESS_CALLS)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             for (result, count) in upstream.calls().filter(|(_, count)| *count > 0) {
                 let labels = row.labels(&[("upstream", &upstream.name), ("result", result.as_str())]);
                 counter(&mut family, &labels, count)?;
             }
             Ok(())
-        }))?;
+        })?;
         let mut family = begin(encoder, &reference::EGRESS_DURATION)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             let snapshot = upstream.duration();
             let labels = row.labels(&[("upstream", &upstream.name)]);
             let mut metric = family.encode_family(&labels)?;
             let (sum, count) = (snapshot.sum_seconds(), snapshot.count());
             metric.encode_histogram::<NoLabelSet>(sum, count, &snapshot.buckets(), None)
-        }))?;
+        })?;
         let mut family = begin(encoder, &reference::EGRESS_ATTEMPTS)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             for (connection, count) in [("new", &upstream.new), ("reused", &upstream.reused)] {
                 let labels = row.labels(&[("upstream", &upstream.name), ("connection", connection)]);
                 counter(&mut family, &labels, count.load(Relaxed))?;
             }
             Ok(())
-        }))?;
+        })?;
         let mut family = begin(encoder, &reference::EGRESS_RETRIES)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             let labels = row.labels(&[("upstream", &upstream.name)]);
             counter(&mut family, &labels, upstream.retries.load(Relaxed))
-        }))?;
+        })?;
         let mut family = begin(encoder, &reference::EGRESS_BREAKER_OPENS)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             let labels = row.labels(&[("upstream", &upstream.name)]);
             counter(&mut family, &labels, upstream.opens.load(Relaxed))
-        }))?;
+        })?;
         let mut family = begin(encoder, &reference::EGRESS_BREAKERS_OPEN)?;
-        each(Box::new(|row, upstream| {
+        each(&mut |row, upstream| {
             let labels = row.labels(&[("upstream", &upstream.name)]);
             family.encode_family(&labels)?.encode_gauge(&upstream.open())
-        }))
+        })
     }
 
     fn doors(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -372,7 +372,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 33] = [
+pub const FAMILIES: [Family; 35] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,

@@ -228,6 +228,7 @@ mod tests {
 
     /// What a grant makes of a name that leads to these addresses: `public`, `private`, or the reason for a refusal.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn judges_all_addresses_of_a_name() {
         let cases: &[Case<'_>] = &[
             (&["api.test"], "api.test", false, &["1.1.1.1"], "public"),

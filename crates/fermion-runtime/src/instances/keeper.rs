@@ -117,7 +117,6 @@ type Filled = Result<(), (Weak<Core>, Failure)>;
 impl Engines {
     /// Looks after the instances that outlive a request, until `shutdown`. Without it nothing is made ahead and idle
     /// instances stay until their release goes.
-    #[expect(clippy::disallowed_methods, reason = "idle times and rates are measured here")]
     pub async fn keep(&self, shutdown: CancellationToken) {
         let keeper = self.keeper();
         let mut wards: Vec<Ward> = Vec::new();
@@ -153,7 +152,6 @@ impl Engines {
 }
 
 /// An instance that could not be made ahead is tried again after a while: until then requests make their own.
-#[expect(clippy::disallowed_methods, reason = "when to try again")]
 fn failed(filled: Result<Filled, tokio::task::JoinError>, wards: &mut [Ward]) {
     let Ok(Err((core, failure))) = filled else { return };
     let Some(ward) = wards.iter_mut().find(|ward| ward.core.ptr_eq(&core)) else {

@@ -148,8 +148,6 @@ fn generated_guests_end_with_an_answer_or_a_named_fault() {
             );
         }
         assert!(answered > 0, "some of them answer: {answered}");
-        for expected in ["GUEST_TRAP"] {
-            assert!(faults.contains(expected), "{faults:?}");
-        }
+        assert!(faults.contains("GUEST_TRAP"), "{faults:?}");
     });
 }
