@@ -25,6 +25,8 @@ import time
 APPS_MAX = 20_000
 WORKERS = 8
 READY_SECONDS_MAX = 600
+# What a start needed and needs no more is given back by then: threads, instances that waited, freed memory.
+SETTLE_SECONDS = 45
 
 
 def arguments():
@@ -163,6 +165,7 @@ def measure(chosen, binary, wasm, folder):
         result["start with 1 app, s"] = round(platform.start(), 3)
         platform.get("/busy/")
         latencies(platform, "/busy/", chosen.requests // 5)
+        time.sleep(SETTLE_SECONDS)
         base, base_pss = platform.memory()
         shape = platform.shape()
         alone = latencies(platform, "/busy/", chosen.requests)
@@ -191,6 +194,7 @@ def measure(chosen, binary, wasm, folder):
             raise SystemExit(f"{platform.apps} apps after the restart")
         # The clean-up of the start, and the busy app as before.
         latencies(platform, "/busy/", chosen.requests // 5)
+        time.sleep(SETTLE_SECONDS)
         resident, pss = platform.memory()
         result["KiB an idle app, resident"] = round((resident - base) / chosen.apps, 1)
         result["KiB an idle app, proportional"] = round((pss - base_pss) / chosen.apps, 1)
