@@ -84,16 +84,23 @@ impl Session {
     async fn fill(&self, landing: Landing, blob: &Descriptor, doing: &str) -> Result<()> {
         let wait_max = self.time_for(blob.size);
         let landing = tokio::sync::Mutex::new(landing);
-        self.retry(doing, || async {
+        let filled = self.retry(doing, || async {
             let mut landing = landing.lock().await;
             if landing.bytes > 0 && landing.bytes == blob.size {
                 return Ok(());
             }
             let tried = tokio::time::timeout(wait_max, self.try_download(blob, doing, &mut landing)).await;
             tried.unwrap_or_else(|_| Err(Failed::at_last(self.too_slow(doing, wait_max))))
-        })
-        .await?;
-        landing.into_inner().finish().await
+        });
+        let filled = filled.await;
+        let landing = landing.into_inner();
+        match filled {
+            Ok(()) => landing.finish().await,
+            Err(error) => {
+                landing.leave().await;
+                Err(error)
+            }
+        }
     }
 
     fn landed_badly(&self, error: Error, doing: &str) -> Error {

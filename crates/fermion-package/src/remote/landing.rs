@@ -143,4 +143,12 @@ impl Landing {
         drop(self.pieces.send(None).await);
         joined(self.writer.await)
     }
+
+    /// Waits until what has arrived is written: whoever takes it up next finds it whole and nobody at it.
+    pub(super) async fn leave(self) {
+        drop(self.pieces);
+        if let Err(error) = joined(self.writer.await) {
+            tracing::debug!(%error, "what arrived of a blob could not be kept");
+        }
+    }
 }

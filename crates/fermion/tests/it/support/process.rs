@@ -158,10 +158,10 @@ impl Process {
         self.child.id()
     }
 
-    /// Resident memory in KiB.
+    /// Resident memory of its own in KiB: without the pages of the binary, which come in as they are first used.
     pub(crate) fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
         let words = line.expect("a running process has memory").split_whitespace();
         words.filter_map(|word| word.parse().ok()).next().expect("KiB")
     }
