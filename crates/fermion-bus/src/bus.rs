@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::document::{Changes, Document, Entry, Expect, Op, check_key, decode};
 use crate::limits::{COMMIT_WAIT_MAX, COMMITS_WAITING_MAX};
+use crate::message::{self, Message};
 use crate::store::Store;
 use crate::{Error, Watch};
 
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// The revision of the last commit: what wakes the watchers.
     pub(crate) latest: watch::Sender<u64>,
+    pub(crate) messages: broadcast::Sender<Message>,
     /// One permit: the storage engine has one writer.
     writer: Arc<Semaphore>,
     /// Who may stand in the queue for it.
@@ -44,6 +46,7 @@ impl Bus {
         let shared = Shared {
             store,
             latest: watch::Sender::new(revision),
+            messages: message::channel(),
             writer: Arc::new(Semaphore::new(1)),
             waiting: Semaphore::new(COMMITS_WAITING_MAX),
         };

@@ -21,6 +21,9 @@ pub const WATCH_SCAN_MAX: usize = 4_096;
 pub const CHANGES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of page cache: the documents of one node fit, and the default of the engine (1 GiB) is not for us.
 pub const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Messages that a listener may be behind before it misses the oldest: a minute of one frame a second and node, for a
+/// dozen nodes.
+pub const MESSAGES_WAITING_MAX: usize = 1_024;
 
 const _: () = assert!(KEY_BYTES_MAX < VALUE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < 1024 * 1024);

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod document;
 pub mod endpoint;
 pub mod fault;
+pub mod frame;
 pub mod interfaces;
 pub mod limits;
 pub mod manifest;
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod record;
 pub mod release;
 pub mod remote;
+pub mod sketch;
 pub mod units;
 
 pub use digest::{Digest, DigestError};

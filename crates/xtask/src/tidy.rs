@@ -36,7 +36,7 @@ const FENCES: [(&str, &[&str]); 16] = [
     ("axum", &["fermion-control", "fermion-registry"]),
     ("prometheus-client", &["fermion-telemetry"]),
     ("socket2", &["fermion-gateway"]),
-    ("reqwest", &["fermion-package"]),
+    ("reqwest", &["fermion-package", "fermion-control"]),
     ("landlock", &["fermion-runtime"]),
     ("seccompiler", &["fermion-runtime"]),
     ("wasmtime-wizer", &["fermion-runtime"]),

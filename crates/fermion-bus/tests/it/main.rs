@@ -8,4 +8,5 @@
 mod crash;
 mod documents;
 mod leases;
+mod messages;
 mod watches;

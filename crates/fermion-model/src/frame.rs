@@ -1,0 +1,127 @@
+//! What one node measured of its requests in one interval, on its way to the control plane: what objectives and the judge
+//! of rollouts decide by. Frames may be lost, late, or come twice; their numbers tell.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sketch::Sketch;
+
+/// The schema that this build writes and understands.
+pub const FRAME_SCHEMA: u32 = 1;
+
+/// The subject under which a node sends its frames.
+pub fn frame_subject(node: &str) -> String {
+    format!("frames/{node}")
+}
+
+/// One interval of one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frame {
+    /// Format of this message.
+    pub schema: u32,
+    /// Which node.
+    pub node: String,
+    /// Its region; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    /// Which of the node's processes: greater with every start.
+    pub incarnation: u64,
+    /// Counts up from 0 in each incarnation.
+    pub sequence: u64,
+    /// Milliseconds since the Unix epoch, by the node's clock.
+    pub from: u64,
+    /// The same, of the interval's end.
+    pub until: u64,
+    /// What had requests in the interval.
+    pub series: Vec<FrameSeries>,
+}
+
+/// Which share of an app's traffic a request belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// The release that serves everybody else.
+    #[default]
+    Stable,
+    /// The release that is being rolled out.
+    Canary,
+    /// The old release in fresh instances, which a canary is compared with.
+    Baseline,
+    /// A copy whose answer nobody gets. No objective counts it.
+    Mirror,
+}
+
+/// One release's share in a frame.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameSeries {
+    /// The tenant.
+    pub namespace: String,
+    /// The app's name.
+    pub app: String,
+    /// The release number.
+    pub release: u32,
+    /// As which part of a rollout it served.
+    pub arm: Arm,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of them those that failed by the guest's fault.
+    pub guest_failures: u64,
+    /// By an upstream's.
+    pub upstream_failures: u64,
+    /// By the platform's.
+    pub platform_failures: u64,
+    /// By the client's own: no objective counts them as bad.
+    pub client_failures: u64,
+    /// Failures of guest, upstream and platform, each client counted at most once in ten seconds: what the sequential
+    /// test of a rollout is fed with.
+    pub distinct_failures: u64,
+    /// Requests whose instance was made while they waited.
+    pub cold: u64,
+    /// Guest CPU time of all of them, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// The greatest memory that one instance had, in bytes.
+    pub memory_bytes_max: u64,
+    /// From the request's head to the end of the answer, in seconds.
+    pub duration: Sketch,
+    /// Metrics that an app reads from its answers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom: BTreeMap<String, Moments>,
+}
+
+impl FrameSeries {
+    /// Requests that count as bad for success objectives.
+    pub fn failures(&self) -> u64 {
+        self.guest_failures + self.upstream_failures + self.platform_failures
+    }
+}
+
+/// What is needed of values to compare their means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moments {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The sum of their squares.
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Adds a value.
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    /// Adds all values of another one.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+}
