@@ -2,6 +2,7 @@
 //! of rollouts decide by. Frames may be lost, late, or come twice; their numbers tell.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use crate::sketch::Sketch;
 
 /// The schema that this build writes and understands.
 pub const FRAME_SCHEMA: u32 = 1;
+
+/// A cold start that took longer was felt by whoever waited; a quicker one is lost in the network.
+pub const SLOW_START: Duration = Duration::from_millis(5);
 
 /// The subject under which a node sends its frames.
 pub fn frame_subject(node: &str) -> String {
@@ -36,6 +40,14 @@ pub struct Frame {
     pub until: u64,
     /// What had requests in the interval.
     pub series: Vec<FrameSeries>,
+    /// Requests of series too many for one frame.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unlisted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Which share of an app's traffic a request belongs to.
@@ -80,6 +92,12 @@ pub struct FrameSeries {
     pub distinct_failures: u64,
     /// Requests whose instance was made while they waited.
     pub cold: u64,
+    /// Of them those that waited for longer than [`SLOW_START`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_starts: u64,
+    /// Answers that the platform gave or cut in the guest's stead, by the fault's code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, u64>,
     /// Guest CPU time of all of them, in nanoseconds.
     pub cpu_nanos: u64,
     /// The greatest memory that one instance had, in bytes.
@@ -92,6 +110,27 @@ pub struct FrameSeries {
 }
 
 impl FrameSeries {
+    /// Adds another share of the same release.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.guest_failures += other.guest_failures;
+        self.upstream_failures += other.upstream_failures;
+        self.platform_failures += other.platform_failures;
+        self.client_failures += other.client_failures;
+        self.distinct_failures += other.distinct_failures;
+        self.cold += other.cold;
+        self.slow_starts += other.slow_starts;
+        for (code, count) in &other.faults {
+            *self.faults.entry(code.clone()).or_default() += count;
+        }
+        self.cpu_nanos = self.cpu_nanos.saturating_add(other.cpu_nanos);
+        self.memory_bytes_max = self.memory_bytes_max.max(other.memory_bytes_max);
+        self.duration.merge(&other.duration);
+        for (name, moments) in &other.custom {
+            self.custom.entry(name.clone()).or_default().merge(moments);
+        }
+    }
+
     /// Requests that count as bad for success objectives.
     pub fn failures(&self) -> u64 {
         self.guest_failures + self.upstream_failures + self.platform_failures

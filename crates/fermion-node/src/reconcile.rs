@@ -105,6 +105,11 @@ impl Node {
         }
     }
 
+    /// Which of the node's processes this is, once it has been announced.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Takes back what an earlier process said of itself: it is not true of this one. To be done before anybody reads
     /// the node's status, or a stale one is believed.
     ///

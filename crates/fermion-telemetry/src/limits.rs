@@ -5,6 +5,10 @@ pub const RELEASES_MAX: usize = 1_000;
 /// Shards of one release's counters: one a serving thread, on machines of up to so many cores.
 pub const SHARDS_MAX: usize = 16;
 
+/// Series of one frame and thread: a thousand apps, each with a release and its canary. The requests of more are only
+/// counted.
+pub const FRAME_SERIES_MAX: usize = 2_000;
+
 /// Access-log records waiting to be written: about 4 MiB, and 40 ms at 200,000 requests a second.
 pub const ACCESS_QUEUE_RECORDS_MAX: usize = 8_192;
 /// Guest lines waiting to be echoed.

@@ -87,6 +87,11 @@ thread_local! {
     };
 }
 
+/// Which of the threads this is; those that serve have the first numbers.
+pub(crate) fn thread_index() -> usize {
+    THREAD.with(|index| *index)
+}
+
 fn blame_index(blame: Option<Blame>) -> usize {
     match blame {
         None => 0,
@@ -122,7 +127,7 @@ impl ReleaseMetrics {
     }
 
     pub(crate) fn observe(&self, record: &RequestRecord) {
-        let shard = &self.shards[THREAD.with(|index| *index) % self.shards.len()];
+        let shard = &self.shards[thread_index() % self.shards.len()];
         let class = usize::from(record.status / 100).min(CLASSES.len() - 1);
         count(&shard.requests[class][blame_index(record.blame())], 1);
         if let Some(fault) = record.fault {

@@ -8,7 +8,9 @@ use anyhow::Result;
 use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
-use fermion_telemetry::{AccessLog, BuildInfo, Clock, Destination, HeavyReading, Telemetry, ThreadReading};
+use fermion_telemetry::{
+    AccessLog, BuildInfo, Clock, Destination, Frames, HeavyReading, Telemetry, ThreadReading,
+};
 
 /// The process's wall clock: its one home.
 pub(crate) struct WallClock;
@@ -30,6 +32,8 @@ pub(crate) fn seconds_now() -> u64 {
 pub(crate) struct Sink {
     pub(crate) telemetry: Arc<Telemetry>,
     access: AccessLog,
+    /// None where nobody collects frames.
+    frames: Option<Arc<Frames>>,
 }
 
 impl Sink {
@@ -48,7 +52,17 @@ impl Sink {
         let telemetry = Arc::new(Telemetry::new(build));
         let access = AccessLog::open(&destination, Arc::new(WallClock))?;
         telemetry.watch_dropped_lines("access", access.dropped_reader());
-        Ok(Self { telemetry, access })
+        Ok(Self {
+            telemetry,
+            access,
+            frames: None,
+        })
+    }
+
+    /// Gathers frames of requests too.
+    pub(crate) fn with_frames(mut self, frames: Arc<Frames>) -> Self {
+        self.frames = Some(frames);
+        self
     }
 
     /// Reads the serving threads and the heavy guests at each scrape.
@@ -83,6 +97,9 @@ impl Sink {
 impl Record for Sink {
     fn record(&self, record: RequestRecord) {
         self.telemetry.observe(&record);
+        if let Some(frames) = &self.frames {
+            frames.observe(&record);
+        }
         if self.access.is_on() {
             self.access.write(record);
         }

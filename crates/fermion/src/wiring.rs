@@ -16,12 +16,13 @@ use fermion_package::store::Store;
 use fermion_providers::EmbeddedStores;
 use fermion_registry::Collector;
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, LogHub};
+use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
 use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
+use crate::frames::FrameSender;
 use crate::process;
 use crate::sink::{Sink, WallClock};
 
@@ -53,6 +54,7 @@ pub(crate) struct Platform {
     routes: Routes,
     sink: Arc<Sink>,
     trust: Arc<TrustKeeper>,
+    frames: FrameSender,
 }
 
 /// Opens and binds everything that `fermion up` needs.
@@ -70,7 +72,8 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     // Made before anybody looks at who is trusted, so that a new folder trusts its own keys.
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
-    let sink = Arc::new(Sink::open(&arguments.access_log)?);
+    let requests = Arc::new(Frames::default());
+    let sink = Arc::new(Sink::open(&arguments.access_log)?.with_frames(requests.clone()));
     let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
     sink.telemetry.watch_dropped_lines("guest", {
         let logs = logs.clone();
@@ -112,7 +115,9 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     );
     control.upgrade().await?;
     node.announce().await?;
+    let frames = FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation());
     Ok(Platform {
+        frames,
         data,
         store,
         control,
@@ -225,6 +230,7 @@ impl Platform {
             routes,
             sink,
             trust,
+            frames,
         } = self;
         let allocation = engines.allocation();
         let after_drain = CancellationToken::new();
@@ -258,9 +264,10 @@ impl Platform {
         let front = stop_all_on_failure(&shutdown, front);
         let serve = stop_all_on_failure(&shutdown, serve);
         let reload = follow_trust(trust, after_drain.clone());
-        let ((), (), (), (), admin, front, serve) = tokio::join!(
+        let ((), (), (), (), (), admin, front, serve) = tokio::join!(
             node.run(after_drain.clone()),
             engines.keep(after_drain.clone()),
+            frames.run(after_drain.clone()),
             reload,
             collect,
             admin,

@@ -1,0 +1,253 @@
+//! What requests were like since the last look, by release: what a node's frames are made of. Sharded by thread, so that
+//! a request takes a lock that nobody else wants but once a second.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fermion_model::Blame;
+use fermion_model::frame::{Arm, FrameSeries, SLOW_START};
+use fermion_model::record::{RequestRecord, Served};
+
+use crate::limits::{FRAME_SERIES_MAX, SHARDS_MAX};
+use crate::release_metrics::thread_index;
+
+/// A release by the address of its name, which the entry holds, and the share of traffic.
+type Key = (usize, Arm);
+
+#[derive(Debug)]
+struct Entry {
+    served: Arc<Served>,
+    series: FrameSeries,
+    faults: HashMap<&'static str, u64>,
+}
+
+/// One thread's share, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    entries: Mutex<HashMap<Key, Entry>>,
+}
+
+/// Requests since the last frame.
+#[derive(Debug)]
+pub struct Frames {
+    shards: Box<[Shard]>,
+    unlisted: AtomicU64,
+}
+
+/// What is taken out for one frame.
+#[derive(Debug, Default, PartialEq)]
+pub struct Taken {
+    /// What had requests, by name and release.
+    pub series: Vec<FrameSeries>,
+    /// Requests of series too many.
+    pub unlisted: u64,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        let shards = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            shards: (0..shards.clamp(1, SHARDS_MAX))
+                .map(|_| Shard::default())
+                .collect(),
+            unlisted: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Frames {
+    /// Takes in one request. What no app served is nobody's.
+    pub fn observe(&self, record: &RequestRecord) {
+        let Some(served) = &record.served else { return };
+        let shard = &self.shards[thread_index() % self.shards.len()];
+        let mut entries = shard.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::as_ptr(served).addr(), Arm::Stable);
+        if entries.len() >= FRAME_SERIES_MAX && !entries.contains_key(&key) {
+            self.unlisted.fetch_add(1, Relaxed);
+            return;
+        }
+        let entry = entries.entry(key).or_insert_with(|| Entry::new(served, key.1));
+        entry.add(record);
+    }
+
+    /// Everything since the last call.
+    pub fn take(&self) -> Taken {
+        let mut merged: HashMap<(Arc<Served>, Arm), FrameSeries> = HashMap::new();
+        for shard in &self.shards {
+            let entries = {
+                let mut entries = shard.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *entries)
+            };
+            for ((_, arm), entry) in entries {
+                let (served, series) = entry.finish();
+                match merged.get_mut(&(Arc::clone(&served), arm)) {
+                    Some(known) => known.merge(&series),
+                    None => drop(merged.insert((served, arm), series)),
+                }
+            }
+        }
+        let mut series: Vec<FrameSeries> = merged.into_values().collect();
+        let name = |series: &FrameSeries| {
+            let FrameSeries { namespace, app, .. } = series;
+            (namespace.clone(), app.clone(), series.release, series.arm)
+        };
+        series.sort_by_cached_key(name);
+        let unlisted = self.unlisted.swap(0, Relaxed);
+        Taken { series, unlisted }
+    }
+}
+
+impl Entry {
+    fn new(served: &Arc<Served>, arm: Arm) -> Self {
+        Self {
+            served: Arc::clone(served),
+            series: FrameSeries {
+                namespace: served.namespace.clone(),
+                app: served.app.clone(),
+                release: served.release,
+                arm,
+                ..FrameSeries::default()
+            },
+            faults: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, record: &RequestRecord) {
+        let series = &mut self.series;
+        series.requests += 1;
+        match record.blame() {
+            None => {}
+            Some(Blame::Guest) => series.guest_failures += 1,
+            Some(Blame::Client) => series.client_failures += 1,
+            Some(Blame::Upstream) => series.upstream_failures += 1,
+            Some(Blame::Platform) => series.platform_failures += 1,
+        }
+        if record.blame().is_some_and(|blame| blame != Blame::Client) {
+            series.distinct_failures += 1;
+        }
+        if let Some(fault) = record.fault {
+            *self.faults.entry(fault.code()).or_default() += 1;
+        }
+        if record.cold {
+            series.cold += 1;
+            series.slow_starts += u64::from(record.instantiate > SLOW_START);
+        }
+        let nanos = u64::try_from(record.cpu.as_nanos()).unwrap_or(u64::MAX);
+        series.cpu_nanos = series.cpu_nanos.saturating_add(nanos);
+        series.duration.add(record.total.as_secs_f64(), 1);
+    }
+
+    fn finish(mut self) -> (Arc<Served>, FrameSeries) {
+        let faults = self
+            .faults
+            .into_iter()
+            .map(|(code, count)| (code.to_owned(), count));
+        self.series.faults = faults.collect();
+        (self.served, self.series)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fermion_model::Fault;
+
+    use super::*;
+
+    fn record(served: Option<&Arc<Served>>, status: u16, fault: Option<Fault>) -> RequestRecord {
+        RequestRecord {
+            served: served.cloned(),
+            status,
+            fault,
+            total: Duration::from_millis(10),
+            instantiate: Duration::from_millis(6),
+            cold: true,
+            trace_id: [1; 16],
+            span_id: [1; 8],
+            method: http::Method::GET,
+            path: String::new(),
+            detail: String::new(),
+            client_gone: false,
+            queue: Duration::ZERO,
+            first_byte: Duration::from_millis(8),
+            cpu: Duration::from_millis(1),
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    #[test]
+    fn a_frame_says_what_there_was_once_whichever_thread_saw_it() {
+        let frames = Arc::new(Frames::default());
+        let served = Arc::new(Served {
+            namespace: "shop".to_owned(),
+            app: "tax".to_owned(),
+            release: 7,
+        });
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (frames, served) = (Arc::clone(&frames), Arc::clone(&served));
+                std::thread::spawn(move || {
+                    for (status, fault) in [
+                        (200, None),
+                        (500, None),
+                        (404, None),
+                        (502, Some(Fault::GuestTrap)),
+                        (503, Some(Fault::Overloaded)),
+                    ] {
+                        frames.observe(&record(Some(&served), status, fault));
+                        frames.observe(&record(None, status, fault));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let taken = frames.take();
+        let [series] = taken.series.as_slice() else {
+            panic!("{taken:?}")
+        };
+        assert_eq!(
+            (series.app.as_str(), series.release, series.requests),
+            ("tax", 7, 20)
+        );
+        assert_eq!((series.guest_failures, series.platform_failures), (8, 4));
+        assert_eq!(
+            (
+                series.client_failures,
+                series.failures(),
+                series.distinct_failures
+            ),
+            (4, 12, 12)
+        );
+        assert_eq!(
+            (series.cold, series.slow_starts, series.duration.count()),
+            (20, 20, 20)
+        );
+        assert_eq!(series.faults["GUEST_TRAP"], 4);
+        assert_eq!(frames.take(), Taken::default());
+    }
+
+    #[test]
+    fn series_are_bounded_and_the_rest_is_counted() {
+        let frames = Frames::default();
+        let names: Vec<_> = (0..FRAME_SERIES_MAX + 3)
+            .map(|n| {
+                Arc::new(Served {
+                    namespace: "shop".to_owned(),
+                    app: format!("a{n}"),
+                    release: 1,
+                })
+            })
+            .collect();
+        for name in &names {
+            frames.observe(&record(Some(name), 200, None));
+        }
+        let taken = frames.take();
+        assert_eq!((taken.series.len(), taken.unlisted), (FRAME_SERIES_MAX, 3));
+    }
+}
