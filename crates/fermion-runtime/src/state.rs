@@ -15,6 +15,7 @@ use crate::engine::Running;
 use crate::grants::Grants;
 use crate::instances::Desk;
 use crate::limits;
+use crate::memory::Held;
 use crate::meter::Meter;
 use crate::output::{CurrentOutput, GuestOutput, OutputSink, Stream};
 use crate::wasi::clocks::Coarse;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     written: Option<Arc<CurrentOutput>>,
     memory_bytes: usize,
     memory_bytes_max: usize,
+    /// Its part of what all guests hold.
+    held: Held,
     /// None while it waits for a request: the epochs need not move for it.
     running: Option<Running>,
     /// Of an instance that serves several requests at once.
@@ -49,6 +52,7 @@ impl State {
         egress: Egress,
         output: Arc<dyn GuestOutput>,
         memory_bytes_max: u64,
+        held: Held,
         running: Running,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -67,6 +71,7 @@ impl State {
             written: None,
             memory_bytes: 0,
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
+            held,
             running: Some(running),
             desk: None,
         }
@@ -103,6 +108,11 @@ impl State {
     pub(crate) fn share(&mut self, desk: Arc<Desk>, meter: Arc<Meter>) {
         self.desk = Some(desk);
         self.meter = meter;
+    }
+
+    /// The next outgoing request is in the name of the one that this meter counts.
+    pub(crate) fn send_for(&mut self, meter: Arc<Meter>) {
+        self.egress.meter = meter;
     }
 
     pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
@@ -190,14 +200,20 @@ impl WasiHttpView for State {
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        let allowed = desired <= self.memory_bytes_max;
-        if allowed {
-            self.memory_bytes += desired.saturating_sub(current);
-        } else {
-            self.meter.refuse_growth();
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // More than the component itself allows: the engine would refuse it after it was counted.
+            return Ok(false);
         }
-        Ok(allowed)
+        // All memories of the component together.
+        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if total > self.memory_bytes_max {
+            self.meter.refuse_growth();
+            return Ok(false);
+        }
+        self.held.grow(total as u64)?;
+        self.memory_bytes = total;
+        Ok(true)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {

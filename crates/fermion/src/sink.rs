@@ -9,7 +9,8 @@ use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Frames, HeavyReading, Telemetry, ThreadReading,
+    AccessLog, BuildInfo, Clock, Destination, Frames, GuestMemoryReading, HeavyReading, Telemetry,
+    ThreadReading,
 };
 
 /// The process's wall clock: its one home.
@@ -65,7 +66,7 @@ impl Sink {
         self
     }
 
-    /// Reads the serving threads and the heavy guests at each scrape.
+    /// Reads the serving threads, the guests' memory and the heavy ones at each scrape.
     pub(crate) fn watch(&self, gateway: &Bound, engines: &Arc<Engines>) {
         let serving = self.telemetry.serving();
         let threads = gateway.readings();
@@ -77,6 +78,14 @@ impl Sink {
                 shed: thread.shed,
             });
             readings.collect()
+        });
+        let memory = Arc::clone(engines);
+        serving.watch_memory(move || {
+            let memory = memory.memory();
+            GuestMemoryReading {
+                held: memory.held,
+                max: memory.max,
+            }
         });
         let engines = Arc::clone(engines);
         serving.watch_heavy(move || {
