@@ -62,6 +62,8 @@ pub const H2_PING_WAIT_MAX: Duration = Duration::from_secs(20);
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// Pause after the system refused to accept (out of file descriptors): long enough for some to close.
 pub const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
+/// Connections accepted before others get the thread again.
+pub const ACCEPT_BURST_MAX: usize = 64;
 /// When there are too many connections, one in so many is closed at a time: rarely, and in bulk.
 pub const EVICT_FRACTION: usize = 16;
 

@@ -13,7 +13,6 @@ pub mod fair;
 pub mod gradient;
 pub mod judge;
 pub mod limits;
-pub mod memory;
 pub mod rollout;
 pub mod slo;
 pub mod warm;

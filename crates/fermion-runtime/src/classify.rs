@@ -6,7 +6,6 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
-use crate::memory::MemoryBusy;
 use crate::meter::Meter;
 
 /// The epoch callback ends a guest with this when its CPU time is used up.
@@ -23,7 +22,7 @@ fn fault(error: &wasmtime::Error, meter: &Meter) -> Fault {
     if error.is::<CpuLimit>() {
         return Fault::GuestCpuLimit;
     }
-    if lacks_room(error) {
+    if error.is::<PoolConcurrencyLimitError>() {
         return Fault::Overloaded;
     }
     if error.is::<ResourceTableError>() {
@@ -53,20 +52,6 @@ fn fault(error: &wasmtime::Error, meter: &Meter) -> Fault {
         None if meter.growth_refused() => Fault::GuestMemoryLimit,
         None => Fault::GuestTrap,
     }
-}
-
-/// True if the node has no room for another instance, or for one that grows. A system that refuses to map memory says so
-/// with an error number.
-pub(crate) fn lacks_room(error: &wasmtime::Error) -> bool {
-    let is_unmapped = |cause: &(dyn std::error::Error + 'static)| {
-        let errno = cause.downcast_ref::<rustix::io::Errno>();
-        let io = cause.downcast_ref::<std::io::Error>();
-        errno.is_some_and(|errno| *errno == rustix::io::Errno::NOMEM)
-            || io.is_some_and(|io| io.kind() == std::io::ErrorKind::OutOfMemory)
-    };
-    error.is::<PoolConcurrencyLimitError>()
-        || error.is::<MemoryBusy>()
-        || error.chain().any(|cause| is_unmapped(cause))
 }
 
 fn mentions_host_limit(error: &wasmtime::Error) -> bool {

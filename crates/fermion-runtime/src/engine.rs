@@ -13,7 +13,6 @@ use crate::heavy::{Crew, Heavy, HeavyStats};
 use crate::instances::Keeper;
 use crate::limits;
 use crate::link::Linkers;
-use crate::memory::{self, Budget, MemoryStats};
 use crate::native::Shared;
 
 /// Which engine a component needs.
@@ -44,7 +43,6 @@ pub struct Engines {
     native: Arc<Shared>,
     linkers: Linkers,
     keeper: Keeper,
-    memory: Arc<Budget>,
     ticker: Arc<Ticker>,
     heavy: Heavy,
     thread: Option<JoinHandle<()>>,
@@ -61,11 +59,6 @@ impl std::fmt::Debug for Engines {
 impl Engines {
     /// Makes both engines with the fastest allocation that this machine offers and starts the ticker.
     pub fn new() -> Result<Self, Error> {
-        Self::within(None)
-    }
-
-    /// The same, with so much linear memory for all guests together, in bytes.
-    pub fn within(memory_bytes_max: Option<u64>) -> Result<Self, Error> {
         let ladder = [
             Allocation::PoolingWithScan,
             Allocation::Pooling,
@@ -77,7 +70,7 @@ impl Engines {
                 engine(Generation::P2, allocation),
                 engine(Generation::P3, allocation),
             ) {
-                (Ok(p2), Ok(p3)) => return Self::start(p2, p3, allocation, memory_bytes_max),
+                (Ok(p2), Ok(p3)) => return Self::start(p2, p3, allocation),
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::debug!(?allocation, %error, "allocation strategy not available");
                     refused = Some(error);
@@ -87,13 +80,7 @@ impl Engines {
         Err(Error::Engine(refused.expect("the ladder is not empty")))
     }
 
-    fn start(
-        p2: Engine,
-        p3: Engine,
-        allocation: Allocation,
-        memory_bytes_max: Option<u64>,
-    ) -> Result<Self, Error> {
-        let memory = Budget::new(memory_bytes_max);
+    fn start(p2: Engine, p3: Engine, allocation: Allocation) -> Result<Self, Error> {
         let ticker = Arc::new(Ticker::default());
         let thread = std::thread::Builder::new()
             .name("fermion-epoch".into())
@@ -112,8 +99,7 @@ impl Engines {
             allocation,
             native: Arc::default(),
             linkers: Linkers::default(),
-            keeper: Keeper::new(memory.stats().max),
-            memory,
+            keeper: Keeper::default(),
             ticker,
             heavy: Heavy::new(),
             thread: Some(thread),
@@ -145,15 +131,6 @@ impl Engines {
     /// Looks after instances that outlive a request.
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
-    }
-
-    /// What guests hold of what they may hold together.
-    pub fn memory(&self) -> MemoryStats {
-        self.memory.stats()
-    }
-
-    pub(crate) fn budget(&self) -> &Arc<Budget> {
-        &self.memory
     }
 
     /// A number that changes whenever native code compiled earlier must not be loaded: engine version, settings that
@@ -255,7 +232,7 @@ fn pool(scan: bool) -> PoolingAllocationConfig {
         .max_memory_size(limits::MEMORY_RESERVATION_BYTES);
     if scan {
         pool.pagemap_scan(Enabled::Yes)
-            .linear_memory_keep_resident(memory::keep_resident(2 * limits::POOL_INSTANCES))
+            .linear_memory_keep_resident(limits::MEMORY_KEEP_RESIDENT_BYTES)
             .table_keep_resident(limits::TABLE_KEEP_RESIDENT_BYTES)
             .async_stack_keep_resident(limits::STACK_KEEP_RESIDENT_BYTES);
     }

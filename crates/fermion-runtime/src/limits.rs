@@ -35,8 +35,7 @@ pub const POOL_TABLES: u32 = 8 * POOL_INSTANCES;
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Host bookkeeping for one core instance or one component, in bytes; a Python component needs about 400 KiB.
 pub const INSTANCE_BYTES_MAX: usize = 2 * MIB;
-/// Linear memory kept resident in a free slot and reset by copying, in bytes, on a machine with enough of it. Pays only
-/// with the pagemap scan.
+/// Linear memory kept resident in a free slot and reset by copying, in bytes. Pays only with the pagemap scan.
 pub const MEMORY_KEEP_RESIDENT_BYTES: usize = MIB;
 /// Table memory kept resident in a free slot, in bytes.
 pub const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
@@ -72,19 +71,6 @@ pub const KEEPER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 pub const FILLING_MAX: usize = 8;
 
 const _: () = assert!(RESOURCES_SHARED_MAX < RESOURCES_MAX);
-
-/// Linear memory that each instance may have without a look at what all hold, in bytes: what small ones begin with. As
-/// many as there are places for instances is the most that this adds.
-pub const UNCOUNTED_BYTES: u64 = 2 * MIB as u64;
-/// Guests together may hold this part of the machine's memory unless configured: a half; the rest is for what they make
-/// the host and the kernel hold, and for others.
-pub const MACHINE_SHARE: u64 = 2;
-/// What a machine is taken to have that does not say, in bytes.
-pub const MACHINE_BYTES_ASSUMED: u64 = 4096 * MIB as u64;
-/// All free slots of one engine may keep this part of the machine's memory: an eighth.
-pub const KEEP_RESIDENT_SHARE: u64 = 8;
-/// Instances that wait may hold this part of what all guests may: a quarter.
-pub const KEPT_SHARE: u64 = 4;
 
 /// The guest's own call stack, in bytes: enough for interpreters, and exhausted within a millisecond by a runaway
 /// recursion.

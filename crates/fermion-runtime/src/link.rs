@@ -8,7 +8,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::egress::{attribution, p2_errors};
+use crate::egress::p2_errors;
 use crate::engine::{Engines, Generation};
 use crate::error::Error;
 use crate::state::State;
@@ -109,7 +109,7 @@ fn linker(engines: &Engines, generation: Generation) -> wasmtime::Result<Linker<
     p2_errors::add_to_linker(&mut linker)?;
     if generation == Generation::P3 {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        attribution::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     sockets::add_to_linker(&mut linker, generation == Generation::P3)?;
     config::add_to_linker(&mut linker)?;

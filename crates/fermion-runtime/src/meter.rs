@@ -2,7 +2,7 @@
 //! CPU time is measured by the thread's own clock from the first epoch tick on, so that a guest that answers within a
 //! tick costs no system call, and a guest that was only waiting is never charged.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Counters of one request.
@@ -13,7 +13,6 @@ pub struct Meter {
     measuring: AtomicBool,
     growth_refused: AtomicBool,
     instantiate_nanos: AtomicU64,
-    outgoing: AtomicU32,
 }
 
 /// CPU time of this thread.
@@ -49,12 +48,6 @@ impl Meter {
 
     pub(crate) fn refuse_growth(&self) {
         self.growth_refused.store(true, Relaxed);
-    }
-
-    /// Counts an outgoing request. False if it is one more than `max`.
-    pub(crate) fn calls_out(&self, max: u32) -> bool {
-        let count = |made: u32| (made < max).then_some(made + 1);
-        self.outgoing.try_update(Relaxed, Relaxed, count).is_ok()
     }
 
     /// The instance was there already, unless this request has made one before.

@@ -7,9 +7,9 @@ use fermion_model::Limits;
 use fermion_model::fault::{Failure, Fault};
 use fermion_model::manifest::Instances;
 use tokio::time::Instant;
-use wasmtime::Store;
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
-use crate::classify::{CpuLimit, classify, lacks_room};
+use crate::classify::{CpuLimit, classify};
 use crate::compile::{Code, Compiled};
 use crate::egress::{Egress, EgressClient};
 use crate::engine::{Engines, Running};
@@ -19,7 +19,6 @@ use crate::heavy::Appetite;
 use crate::instances::{Bound, Instance, Pool, Turn};
 use crate::limits;
 use crate::link::{self, Handler};
-use crate::memory::{Held, Share};
 use crate::native::Native;
 use crate::state::State;
 
@@ -37,7 +36,6 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) appetite: Arc<Appetite>,
     pub(crate) pool: Pool,
-    memory: Arc<Share>,
     grants: Arc<Grants>,
     egress: Arc<EgressClient>,
 }
@@ -83,7 +81,6 @@ impl Program {
                 limits,
                 appetite: Arc::new(Appetite::new()),
                 pool,
-                memory: engines.budget().share(),
                 grants,
                 egress,
             }),
@@ -130,7 +127,7 @@ impl Core {
             return self.make(turn).await;
         };
         turn.meter.taken();
-        let egress = self.egress(turn);
+        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
         let running = self.engines.running();
         let state = instance.store.data_mut();
         state.begin(turn.meter.clone(), egress, turn.output.clone(), running);
@@ -138,10 +135,10 @@ impl Core {
         Ok(instance)
     }
 
-    /// Makes an instance; if there is no room, once more without those that wait.
+    /// Makes an instance; if the engine has no room, once more without those that wait.
     async fn make(&self, turn: &Turn) -> wasmtime::Result<Instance> {
         match self.instantiate(turn).await {
-            Err(error) if lacks_room(&error) => {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 self.engines.keeper().make_room();
                 self.instantiate(turn).await
             }
@@ -161,8 +158,8 @@ impl Core {
     }
 
     /// Another request begins in an instance that serves several at once. Only one that is alone in it is certain to
-    /// be the one that writes and sends: otherwise nobody's name is on lines, and no trace on outgoing requests. How many
-    /// of those it may make is its own account all the same.
+    /// be the one that writes and sends: otherwise nobody's name is on lines, and no trace on outgoing requests. Each
+    /// request brings its outgoing requests to all of them.
     pub(crate) fn admit(&self, state: &mut State, turn: &Turn, running: Running, is_alone: bool) {
         let (output, traceparent) = if is_alone {
             (turn.output.clone(), turn.traceparent.clone())
@@ -172,7 +169,7 @@ impl Core {
         let meter = state.meter.clone();
         state.begin(
             meter,
-            Egress::new(self.egress.clone(), traceparent, turn.meter.clone()),
+            Egress::new(self.egress.clone(), traceparent),
             output,
             running,
         );
@@ -233,12 +230,8 @@ impl Core {
         Ok(())
     }
 
-    fn egress(&self, turn: &Turn) -> Egress {
-        Egress::new(self.egress.clone(), turn.traceparent.clone(), turn.meter.clone())
-    }
-
     fn store(&self, turn: &Turn) -> Store<State> {
-        let egress = self.egress(turn);
+        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
         let engine = match &self.handler {
             Handler::P2(pre) => pre.engine(),
             Handler::P3(pre) => pre.engine(),
@@ -249,7 +242,6 @@ impl Core {
             egress,
             turn.output.clone(),
             self.limits.memory_bytes,
-            Held::new(self.memory.clone()),
             self.engines.running(),
         );
         let mut store = Store::new(engine, state);

@@ -15,7 +15,6 @@ use crate::engine::Running;
 use crate::grants::Grants;
 use crate::instances::Desk;
 use crate::limits;
-use crate::memory::Held;
 use crate::meter::Meter;
 use crate::output::{CurrentOutput, GuestOutput, OutputSink, Stream};
 use crate::wasi::clocks::Coarse;
@@ -37,8 +36,6 @@ pub(crate) struct State {
     written: Option<Arc<CurrentOutput>>,
     memory_bytes: usize,
     memory_bytes_max: usize,
-    /// Its part of what all guests hold.
-    held: Held,
     /// None while it waits for a request: the epochs need not move for it.
     running: Option<Running>,
     /// Of an instance that serves several requests at once.
@@ -52,7 +49,6 @@ impl State {
         egress: Egress,
         output: Arc<dyn GuestOutput>,
         memory_bytes_max: u64,
-        held: Held,
         running: Running,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -71,7 +67,6 @@ impl State {
             written: None,
             memory_bytes: 0,
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
-            held,
             running: Some(running),
             desk: None,
         }
@@ -108,11 +103,6 @@ impl State {
     pub(crate) fn share(&mut self, desk: Arc<Desk>, meter: Arc<Meter>) {
         self.desk = Some(desk);
         self.meter = meter;
-    }
-
-    /// The next outgoing request is in the name of the one that this meter counts.
-    pub(crate) fn send_for(&mut self, meter: Arc<Meter>) {
-        self.egress.meter = meter;
     }
 
     pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
@@ -200,20 +190,14 @@ impl WasiHttpView for State {
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // More than the component itself allows: the engine would refuse it after it was counted.
-            return Ok(false);
-        }
-        // All memories of the component together.
-        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        if total > self.memory_bytes_max {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let allowed = desired <= self.memory_bytes_max;
+        if allowed {
+            self.memory_bytes += desired.saturating_sub(current);
+        } else {
             self.meter.refuse_growth();
-            return Ok(false);
         }
-        self.held.grow(total as u64)?;
-        self.memory_bytes = total;
-        Ok(true)
+        Ok(allowed)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {

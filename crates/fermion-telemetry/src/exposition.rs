@@ -313,9 +313,6 @@ impl Exposition {
         for (number, reading) in numbered() {
             counter(&mut family, &[("thread", &*number)], reading.shed)?;
         }
-        let memory = self.serving.memory();
-        begin(encoder, &reference::GUEST_MEMORY)?.encode_gauge(&memory.held)?;
-        begin(encoder, &reference::GUEST_MEMORY_MAX)?.encode_gauge(&memory.max)?;
         let heavy = self.serving.heavy();
         begin(encoder, &reference::HEAVY_GUESTS)?.encode_gauge(&heavy.now)?;
         begin(encoder, &reference::MOVED_GUESTS)?.encode_counter::<NoLabelSet, _, u64>(&heavy.moved, None)

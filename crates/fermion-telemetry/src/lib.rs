@@ -33,6 +33,6 @@ pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, Level, LogHub, LogLine, Stream};
 pub use metrics::{BuildInfo, Telemetry};
 pub use release_metrics::InstanceReading;
-pub use serving::{GuestMemoryReading, HeavyReading, Serving, ThreadReading};
+pub use serving::{HeavyReading, Serving, ThreadReading};
 pub use timestamp::rfc3339;
 pub use upstreams::{CallResult, UpstreamMetrics};

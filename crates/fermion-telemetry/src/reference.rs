@@ -331,22 +331,6 @@ pub(crate) const THREAD_SHED: Family = Family {
     help: "Requests refused because their turn on a serving thread would have come too late",
     watch: "It grows: the machine is too small for all of its apps together",
 };
-pub(crate) const GUEST_MEMORY: Family = Family {
-    name: "fermion_guest_memory_bytes",
-    kind: Kind::Gauge,
-    unit: "bytes",
-    labels: &[],
-    help: "Linear memory that guests hold beyond the first 2 MiB of each instance",
-    watch: "It comes near half of `fermion_guest_memory_max_bytes`: one release alone is refused more from there on",
-};
-pub(crate) const GUEST_MEMORY_MAX: Family = Family {
-    name: "fermion_guest_memory_max_bytes",
-    kind: Kind::Gauge,
-    unit: "bytes",
-    labels: &[],
-    help: "Linear memory that all guests may hold together: `--guest-memory`, or half of the machine's",
-    watch: "It is not what you meant this machine to give to guests",
-};
 pub(crate) const HEAVY_GUESTS: Family = Family {
     name: "fermion_heavy_guests",
     kind: Kind::Gauge,
@@ -388,7 +372,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 37] = [
+pub const FAMILIES: [Family; 35] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -416,8 +400,6 @@ pub const FAMILIES: [Family; 37] = [
     THREAD_CONNECTIONS,
     THREAD_WAITING,
     THREAD_SHED,
-    GUEST_MEMORY,
-    GUEST_MEMORY_MAX,
     HEAVY_GUESTS,
     MOVED_GUESTS,
     STORE_OPERATIONS,

@@ -25,15 +25,6 @@ pub struct HeavyReading {
     pub moved: u64,
 }
 
-/// Linear memory of all guests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GuestMemoryReading {
-    /// Held beyond what each instance may have uncounted, bytes.
-    pub held: u64,
-    /// What all together may hold, bytes.
-    pub max: u64,
-}
-
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// Who is asked at a scrape.
@@ -41,7 +32,6 @@ type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub struct Serving {
     threads: Mutex<Option<Read<Vec<ThreadReading>>>>,
     heavy: Mutex<Option<Read<HeavyReading>>>,
-    memory: Mutex<Option<Read<GuestMemoryReading>>>,
 }
 
 impl std::fmt::Debug for Serving {
@@ -65,11 +55,6 @@ impl Serving {
         *held(&self.heavy) = Some(Box::new(read));
     }
 
-    /// Reads what guests hold.
-    pub fn watch_memory(&self, read: impl Fn() -> GuestMemoryReading + Send + Sync + 'static) {
-        *held(&self.memory) = Some(Box::new(read));
-    }
-
     pub(crate) fn threads(&self) -> Vec<ThreadReading> {
         held(&self.threads)
             .as_ref()
@@ -79,9 +64,5 @@ impl Serving {
 
     pub(crate) fn heavy(&self) -> HeavyReading {
         held(&self.heavy).as_ref().map(|read| read()).unwrap_or_default()
-    }
-
-    pub(crate) fn memory(&self) -> GuestMemoryReading {
-        held(&self.memory).as_ref().map(|read| read()).unwrap_or_default()
     }
 }

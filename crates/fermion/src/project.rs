@@ -8,14 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
 use fermion_model::app::{APP_FILE, App, PackageChoice};
-use fermion_model::limits::REUSE_CONCURRENCY_DEFAULT;
-use fermion_model::manifest::{Instances, MANIFEST_FILE, Manifest, SnapshotAllow};
+use fermion_model::manifest::{MANIFEST_FILE, Manifest, SnapshotAllow};
 use fermion_model::{Digest, RemoteReference};
 use fermion_package::build::{Difference, Varied, doubts};
 use fermion_package::keys::SigningKeys;
 use fermion_package::secrets::{AllowList, Scan};
 use fermion_package::{
-    Cancel, Companions, Environment, Handler, Packed, Prepared, Store, build, prepare, publish_with, rebuild,
+    Cancel, Companions, Environment, Packed, Prepared, Store, build, prepare, publish_with, rebuild,
 };
 use fermion_runtime::{Initialisation, snapshot};
 
@@ -95,9 +94,6 @@ impl Project {
         });
         let mut prepared = built.await?;
         self.freeze(&mut prepared, snapshot).await?;
-        if let Some(note) = overlap_doubt(&self.manifest.instances, &prepared.wasm) {
-            output::note(format!("{}: note: {note}", self.app.name));
-        }
         Ok(prepared)
     }
 
@@ -286,17 +282,4 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
-}
-
-/// What is asked for and cannot be, because an instance of the component serves one request after the other.
-fn overlap_doubt(instances: &Instances, wasm: &[u8]) -> Option<String> {
-    let asked = instances.reuse_concurrency;
-    let is_asked = instances.reuse_requests > 1 && asked > 1 && asked != REUSE_CONCURRENCY_DEFAULT;
-    let target = fermion_package::facts(wasm).ok().filter(|_| is_asked)?.target;
-    (target.handler() == Handler::Wasi02).then(|| {
-        format!(
-            "instances.reuse.concurrency = {asked} has no effect: the component is for {target}, and an instance of \
-             WASI 0.2 serves one request after the other"
-        )
-    })
 }

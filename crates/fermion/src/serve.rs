@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         .with_context(|| format!("cannot read the component {}", arguments.file.display()))?;
     let sink = Arc::new(Sink::open(&arguments.access_log)?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Stderr)?;
-    let engines = Arc::new(Engines::within(arguments.instances.guests.guest_memory)?);
+    let engines = Arc::new(Engines::new()?);
     let bytes = wasm.len() as u64;
     let program = program(&arguments, &engines, wasm).await?;
     let name = arguments

@@ -9,8 +9,7 @@ use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Frames, GuestMemoryReading, HeavyReading, Telemetry,
-    ThreadReading,
+    AccessLog, BuildInfo, Clock, Destination, Frames, HeavyReading, Telemetry, ThreadReading,
 };
 
 /// The process's wall clock: its one home.
@@ -66,7 +65,7 @@ impl Sink {
         self
     }
 
-    /// Reads the serving threads, the guests' memory and the heavy ones at each scrape.
+    /// Reads the serving threads and the heavy guests at each scrape.
     pub(crate) fn watch(&self, gateway: &Bound, engines: &Arc<Engines>) {
         let serving = self.telemetry.serving();
         let threads = gateway.readings();
@@ -78,14 +77,6 @@ impl Sink {
                 shed: thread.shed,
             });
             readings.collect()
-        });
-        let memory = Arc::clone(engines);
-        serving.watch_memory(move || {
-            let memory = memory.memory();
-            GuestMemoryReading {
-                held: memory.held,
-                max: memory.max,
-            }
         });
         let engines = Arc::clone(engines);
         serving.watch_heavy(move || {

@@ -82,7 +82,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
     let admin = control.bind().await?.mount(registry.router());
-    let engines = Arc::new(Engines::within(arguments.native.guests.guest_memory)?);
+    let engines = Arc::new(Engines::new()?);
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let compiler = Compiler::new(
         engines.clone(),

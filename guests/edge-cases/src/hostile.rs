@@ -55,11 +55,6 @@ pub fn trap() -> ! {
     unreachable!("guests are compiled to WebAssembly only");
 }
 
-/// So many MiB that have been written to.
-pub fn hold(mib: usize) -> Vec<u8> {
-    touched(mib * MIB)
-}
-
 fn touched(bytes: usize) -> Vec<u8> {
     let mut memory = vec![0_u8; bytes];
     for byte in memory.iter_mut().step_by(PAGE_BYTES) {

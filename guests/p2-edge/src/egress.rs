@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use edge_cases::{Url, attempts, filler, hostile, wit_name};
+use edge_cases::{Url, attempts, filler, wit_name};
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
@@ -30,13 +30,8 @@ pub(crate) fn find(name: &str) -> Option<Behaviour> {
     })
 }
 
-/// GET, or the `method` of the query, with each `header=name:value` of the query, and `mib` of memory in hand.
+/// GET, or the `method` of the query, with each `header=name:value` of the query.
 fn fetch(call: Call) {
-    let held = call
-        .target
-        .query("mib")
-        .and_then(|mib| mib.parse().ok())
-        .map(hostile::hold);
     let outcome = header_fields(&call)
         .and_then(|fields| request(&call, fields))
         .and_then(|request| {
@@ -47,7 +42,6 @@ fn fetch(call: Call) {
             send(request, None)
         });
     report(call, outcome.and_then(wait));
-    drop(held);
 }
 
 /// Passes the request's body on while it comes in.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use edge_cases::{Target, Url, attempts, filler, hostile, wit_name};
+use edge_cases::{Target, Url, attempts, filler, wit_name};
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamWriter};
@@ -38,9 +38,8 @@ pub(crate) fn find(name: &str) -> Option<Behaviour> {
     })
 }
 
-/// GET, or the `method` of the query, with each `header=name:value` of the query, and `mib` of memory in hand.
+/// GET, or the `method` of the query, with each `header=name:value` of the query.
 async fn fetch(target: &Target) -> Result<(u16, Vec<u8>), String> {
-    let held = target.query("mib").and_then(|mib| mib.parse().ok()).map(hostile::hold);
     let fields = Fields::new();
     for header in target.query_all("header") {
         let (name, value) = header.split_once(':').unwrap_or((header, ""));
@@ -51,9 +50,7 @@ async fn fetch(target: &Target) -> Result<(u16, Vec<u8>), String> {
     let outgoing = bodyless(target, fields, None)?;
     let method = method_of(target.query("method").unwrap_or("GET"));
     outgoing.request.set_method(&method).map_err(|()| "set-method")?;
-    let answered = whole(send(outgoing.request).await?).await;
-    drop(held);
-    answered
+    whole(send(outgoing.request).await?).await
 }
 
 /// Passes the request's body on while it comes in.
@@ -159,15 +156,8 @@ async fn proxy(call: Call) -> Answer {
     Ok(answer)
 }
 
-/// N requests on their way before the first answer is awaited; behind one to `first`, if the query names it.
+/// N requests on their way before the first answer is awaited.
 async fn fan_out(call: Call) -> Answer {
-    if let Some(first) = call.target.query("first") {
-        let first = bodyless_to(Some(first), Fields::new(), None);
-        let answered = async { whole(send(first?.request).await?).await }.await;
-        if answered.is_err() {
-            return report(answered);
-        }
-    }
     let mut under_way = Vec::new();
     for _ in 0..call.target.number(0).unwrap_or(1) {
         let outgoing = bodyless(&call.target, Fields::new(), None);
@@ -195,17 +185,9 @@ impl Upload {
 
 /// A GET for the `url` of the query.
 fn bodyless(target: &Target, fields: Fields, options: Option<RequestOptions>) -> Result<Outgoing, String> {
-    bodyless_to(target.query("url"), fields, options)
-}
-
-fn bodyless_to(
-    url: Option<&str>,
-    fields: Fields,
-    options: Option<RequestOptions>,
-) -> Result<Outgoing, String> {
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (request, sent) = Request::new(fields, None, trailers, options);
-    aim(&request, url)?;
+    aim(&request, target)?;
     Ok(Outgoing { request, sent })
 }
 
@@ -214,13 +196,13 @@ fn with_body(target: &Target, fields: Fields) -> Result<(Outgoing, Upload), Stri
     let (stream, body) = wit_stream::new();
     let (trailers, trailers_out) = wit_future::new(|| Ok(None));
     let (request, sent) = Request::new(fields, Some(body), trailers_out, None);
-    aim(&request, target.query("url"))?;
+    aim(&request, target)?;
     request.set_method(&Method::Post).map_err(|()| "set-method")?;
     Ok((Outgoing { request, sent }, Upload { stream, trailers }))
 }
 
-fn aim(request: &Request, url: Option<&str>) -> Result<(), String> {
-    let url = url.and_then(Url::parse).ok_or("no-url")?;
+fn aim(request: &Request, target: &Target) -> Result<(), String> {
+    let url = target.query("url").and_then(Url::parse).ok_or("no-url")?;
     let scheme = match url.scheme.as_str() {
         "http" => Scheme::Http,
         "https" => Scheme::Https,

@@ -2,16 +2,14 @@
 //! verified. Nothing in it is taken from what a package says of itself where it can be measured instead.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use fermion_model::Digest;
-use fermion_model::manifest::Instances;
 use serde::{Deserialize, Serialize};
 
 use super::egress;
 use crate::limits::FACTS_BYTES_MAX;
 use crate::secrets::Finding;
-use crate::{Error, Handler, Result, VerifiedPackage};
+use crate::{Error, Result, VerifiedPackage};
 
 /// The version of the document that this build writes and reads.
 pub const FACTS_SCHEMA: u32 = 1;
@@ -131,54 +129,12 @@ pub struct LimitFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceFacts {
-    /// Requests that are in one instance at once; of WASI 0.2 always 1.
-    #[serde(default = "one")]
-    pub reuse_concurrency: u32,
-    /// How long an unused one is kept.
-    #[serde(default = "idle_micros")]
-    pub reuse_idle_micros: u64,
     /// Requests of one instance.
     pub reuse_requests: u32,
     /// Kept ready at most.
     pub warm_max: u32,
     /// Kept ready at least.
     pub warm_min: u32,
-    /// Whether a new one answers a request of the package's own first.
-    #[serde(default)]
-    pub warmup: bool,
-}
-
-impl InstanceFacts {
-    /// `is_overlapping`: the component's instances can serve several requests at once.
-    fn of(instances: &Instances, is_overlapping: bool) -> Self {
-        let is_reused = instances.reuse_requests > 1;
-        Self {
-            reuse_concurrency: if is_reused && is_overlapping {
-                instances.reuse_concurrency
-            } else {
-                one()
-            },
-            reuse_idle_micros: micros(instances.idle),
-            reuse_requests: instances.reuse_requests,
-            warm_max: instances.warm_max,
-            warm_min: instances.warm_min,
-            warmup: instances.warmup.is_some(),
-        }
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// What is said of packages whose facts were kept before there was this one.
-fn one() -> u32 {
-    1
-}
-
-/// See [`one`].
-fn idle_micros() -> u64 {
-    micros(fermion_model::limits::IDLE_DEFAULT)
 }
 
 /// The telemetry contract.
@@ -286,7 +242,6 @@ impl PolicyFacts {
     /// `SIZE_EXCEEDED` if the document itself would be too large to keep.
     pub fn of(package: &VerifiedPackage) -> Result<Self> {
         let component = crate::facts(&package.wasm)?;
-        let is_overlapping = component.target.handler() == Handler::Wasi03;
         let capabilities = CapabilityFacts {
             config: package.capabilities.config.clone(),
             http: package
@@ -304,6 +259,7 @@ impl PolicyFacts {
                 .map(ToString::to_string)
                 .collect(),
         };
+        let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut facts = Self {
             schema: FACTS_SCHEMA,
             name: package.name.to_string(),
@@ -325,7 +281,11 @@ impl PolicyFacts {
                 response_body_bytes: package.limits.response_body_bytes,
                 wall_time_micros: micros(package.limits.wall_time),
             },
-            instances: InstanceFacts::of(&package.instances, is_overlapping),
+            instances: InstanceFacts {
+                reuse_requests: package.instances.reuse_requests,
+                warm_max: package.instances.warm_max,
+                warm_min: package.instances.warm_min,
+            },
             telemetry: TelemetryFacts {
                 owner: package.telemetry.owner.clone(),
                 runbook: package.telemetry.runbook.clone(),

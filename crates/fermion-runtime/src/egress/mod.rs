@@ -2,7 +2,6 @@
 //! breaker and a retry budget. One behaviour for both generations of WASI.
 
 mod address;
-pub(crate) mod attribution;
 mod body;
 mod call;
 mod client;
@@ -23,7 +22,6 @@ use http::uri::Scheme;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::limits;
-use crate::meter::Meter;
 use client::Upstream;
 use origin::Origin;
 
@@ -63,20 +61,15 @@ impl Outbound {
 pub(crate) struct Egress {
     client: Arc<EgressClient>,
     traceparent: Option<http::HeaderValue>,
-    /// Of the request in whose name the next outgoing one is.
-    pub(crate) meter: Arc<Meter>,
+    requests_left: u32,
 }
 
 impl Egress {
-    pub(crate) fn new(
-        client: Arc<EgressClient>,
-        traceparent: Option<http::HeaderValue>,
-        meter: Arc<Meter>,
-    ) -> Self {
+    pub(crate) fn new(client: Arc<EgressClient>, traceparent: Option<http::HeaderValue>) -> Self {
         Self {
             client,
             traceparent,
-            meter,
+            requests_left: limits::SUBREQUESTS_MAX,
         }
     }
 
@@ -111,10 +104,12 @@ impl Egress {
             self.client.observe(None, denied);
             return Err(Error::HttpRequestDenied);
         };
-        let is_within = self.meter.calls_out(limits::SUBREQUESTS_MAX);
-        let upstream = is_within
-            .then(|| Origin::new(is_tls, authority.host(), port))
-            .and_then(|origin| self.client.upstream(origin, rule));
+        let left = self.requests_left.checked_sub(1);
+        let upstream = left.and_then(|left| {
+            self.requests_left = left;
+            let origin = Origin::new(is_tls, authority.host(), port);
+            self.client.upstream(origin, rule)
+        });
         let Some(upstream) = upstream else {
             let limit = EgressEvent::Called(EgressOutcome::Limit, std::time::Duration::ZERO);
             self.client.observe(Some(rule), limit);

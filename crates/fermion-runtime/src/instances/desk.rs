@@ -225,16 +225,12 @@ impl Desk {
         }
     }
 
-    /// Counts what the request of `task` uses.
-    pub(crate) fn meter(&self, task: Option<GuestTaskId>) -> Arc<Meter> {
-        lock(&self.charges).meter(task)
-    }
-
     /// A tick passed while a guest ran for `task`. False if that one has used up `cpu_time_max`.
     pub(crate) fn tick(&self, task: Option<GuestTaskId>, cpu_time_max: Duration) -> bool {
         self.is_stuck.store(true, Relaxed);
         let mut charges = lock(&self.charges);
-        let running = charges.meter(task);
+        let named = charges.tasks.iter().rev().find(|(id, _)| Some(*id) == task);
+        let running = named.map_or(&charges.nobody, |(_, meter)| meter).clone();
         if charges.is_measuring {
             charges.charge(&running);
         } else {
@@ -260,11 +256,6 @@ impl Desk {
 }
 
 impl Charges {
-    fn meter(&self, task: Option<GuestTaskId>) -> Arc<Meter> {
-        let named = self.tasks.iter().rev().find(|(id, _)| Some(*id) == task);
-        named.map_or(&self.nobody, |(_, meter)| meter).clone()
-    }
-
     fn charge(&mut self, meter: &Meter) {
         let now = thread_cpu_nanos();
         meter.charge_nanos(now.saturating_sub(self.mark_nanos));

@@ -34,12 +34,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Keeper {
-    /// For a process whose guests may hold so many bytes of linear memory together.
-    pub(crate) fn new(memory_bytes_max: u64) -> Self {
-        let bytes_max = limits::KEPT_BYTES_MAX.min(memory_bytes_max / limits::KEPT_SHARE);
+impl Default for Keeper {
+    fn default() -> Self {
         Self {
-            process: Ledger::new(limits::KEPT_INSTANCES_MAX, bytes_max),
+            process: Ledger::new(limits::KEPT_INSTANCES_MAX, limits::KEPT_BYTES_MAX),
             listed: Mutex::default(),
             known: Mutex::default(),
             buried: Mutex::default(),
@@ -47,7 +45,9 @@ impl Keeper {
             wake: Notify::new(),
         }
     }
+}
 
+impl Keeper {
     /// The account of all releases together.
     pub(crate) fn process(&self) -> &Arc<Ledger> {
         &self.process

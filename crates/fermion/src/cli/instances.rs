@@ -7,8 +7,6 @@ use fermion_model::limits::{CONCURRENCY_MAX, IDLE_MAX, REUSE_CONCURRENCY_MAX, RE
 use fermion_model::manifest::{Instances, read_warmup};
 use fermion_model::units;
 
-use super::native::GuestArgs;
-
 #[derive(Debug, Args)]
 pub(crate) struct InstanceArgs {
     /// Requests that one instance may serve; 1 is a fresh instance per request.
@@ -26,8 +24,6 @@ pub(crate) struct InstanceArgs {
     /// What each new instance is asked with GET before it is kept.
     #[arg(long, value_name = "PATH", value_parser = warmup)]
     pub(crate) warmup: Option<String>,
-    #[command(flatten)]
-    pub(crate) guests: GuestArgs,
 }
 
 impl InstanceArgs {

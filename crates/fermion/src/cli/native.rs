@@ -1,4 +1,4 @@
-//! How much compiling may take, how much of what it made is kept, for how long in memory, and how much all guests take.
+//! How much compiling may take, how much of what it made is kept, and for how long in memory.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,15 +21,6 @@ pub(crate) struct NativeArgs {
     /// How long an app may be without a request before its memory is given back; its next request loads it again.
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = idle_after)]
     pub(crate) idle_after: Duration,
-    #[command(flatten)]
-    pub(crate) guests: GuestArgs,
-}
-
-#[derive(Debug, Args, Clone)]
-pub(crate) struct GuestArgs {
-    /// Linear memory of all guests together; half of the machine's unless set. What has no room is answered with 503.
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
-    pub(crate) guest_memory: Option<u64>,
 }
 
 fn idle_after(text: &str) -> Result<Duration, String> {
