@@ -3,7 +3,7 @@
 end memory, descriptors, threads and instances must be back near where they were after the first minutes, and every
 answer must have been one that its path promises. Status 1 if not.
 
-Usage: soak.py [--minutes M] [--apps N] [--clients C] [--binary FILE] [--keep]
+Usage: soak.py [--minutes M] [--apps N] [--clients C] [--rate R] [--binary FILE] [--keep]
 """
 import argparse, collections, http.client, os, random, re, resource, shutil, subprocess, sys, tempfile, threading, time
 
@@ -62,12 +62,12 @@ def ask(connection, app, path):
     return f"{answer.status} {code[1]}" if code else str(answer.status), not answer.will_close
 
 
-def client(port, apps, count, stop, seed):
+def client(port, apps, count, stop, seed, pause):
     chance = random.Random(seed)
     paths = GOOD + HOSTILE
     weights = [weight for _, weight, _ in paths]
     connection = None
-    while not stop.is_set():
+    while not stop.wait(pause and chance.expovariate(1 / pause)):
         app, kind = chance.choice(apps)
         path, _, promised = ("/", 1, {"200"}) if kind == "hello" else chance.choices(paths, weights)[0]
         connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -130,7 +130,8 @@ def rest(server, seconds):
 
 def loaded(server, apps, options, seconds, operator):
     count, stop = Count(), threading.Event()
-    threads = [threading.Thread(target=client, args=(server.port, apps, count, stop, n), daemon=True)
+    pause = options.clients / options.rate if options.rate else 0
+    threads = [threading.Thread(target=client, args=(server.port, apps, count, stop, n, pause), daemon=True)
                for n in range(options.clients)]
     for thread in threads:
         thread.start()
@@ -189,6 +190,7 @@ def main():
     p.add_argument("--minutes", type=float, default=30)
     p.add_argument("--apps", type=int, default=200)
     p.add_argument("--clients", type=int, default=32)
+    p.add_argument("--rate", type=float, default=0, help="requests a second at most, of all clients; 0: as many as there can be")
     p.add_argument("--rest", type=float, default=40, help="seconds at rest before figures are taken")
     p.add_argument("--reuse", action="store_true", help="some apps keep their instances")
     p.add_argument("--binary", default=FERMION)

@@ -6,8 +6,8 @@ use crate::up_telemetry::Metrics;
 
 /// As many as an app may have at once.
 const LOOPERS: usize = 128;
-/// Long enough that no looper ends while the quiet app is asked.
-const LONG: &str = "[limits]\ncpu_time = \"60s\"\nwall_time = \"60s\"\n";
+/// Long enough that no looper ends while the quiet app is asked, however slow the machine.
+const LONG: &str = "[limits]\ncpu_time = \"1h\"\nwall_time = \"1h\"\n";
 const QUIET_REQUESTS: usize = 100;
 
 fn hello(up: &Up) {
@@ -27,18 +27,18 @@ fn an_app_that_loops_in_every_instance_is_not_noticed_by_another() {
         for looper in &mut loopers {
             looper.send(Ask::get("/noisy/loop").bytes());
         }
+        // Both threads have come to some of them before the quiet app is asked.
+        Metrics::when(&up, |metrics| metrics.sum("fermion_heavy_guests", &[]) > 1.0);
         for _ in 0..QUIET_REQUESTS {
             hello(&up);
         }
         let metrics = Metrics::of(&up);
-        let ended = metrics.sum("fermion_requests_total", &["app=\"noisy\""]);
+        // A busy machine may come to some of them too late: those have not begun.
+        let asked = metrics.sum("fermion_requests_total", &["app=\"noisy\""]);
+        let ended = asked - metrics.sum("fermion_faults_total", &["app=\"noisy\"", "code=\"OVERLOADED\""]);
         assert!(
             ended < 1.0,
             "{guest}: {ended} loopers ended before the quiet app was served"
-        );
-        assert!(
-            metrics.sum("fermion_heavy_guests", &[]) > 1.0,
-            "{guest}: {metrics:?}"
         );
         // Their callers leave, and they with them.
         drop(loopers);

@@ -32,7 +32,10 @@ fn an_instance_serves_as_many_requests_as_were_allowed() {
 #[test]
 fn bodies_and_errors_leave_the_instance_as_it_was() {
     for guest in EDGES {
-        let serve = start(guest, &["--reuse", "1000"]);
+        let serve = start(
+            guest,
+            &["--reuse", "1000", "--wall-time", "10m", "--reuse-idle", "1h"],
+        );
         assert_eq!(count(&serve), 1);
         let big = "x".repeat(300_000);
         Ask::post("/echo", big.clone())

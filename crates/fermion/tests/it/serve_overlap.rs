@@ -13,6 +13,9 @@ fn start(concurrency: &str, more: &[&str]) -> Serve {
         "1000",
         "--reuse-concurrency",
         concurrency,
+        // However slow the machine.
+        "--wall-time",
+        "10m",
     ];
     arguments.extend_from_slice(more);
     Serve::start("p3-edge", &arguments)

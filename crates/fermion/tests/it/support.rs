@@ -14,7 +14,7 @@ pub(crate) use client::{Ask, Connection, Response};
 pub(crate) use process::{Process, Serve};
 
 /// Longer than anything here takes: a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The two guests with the same paths: every behaviour is asked of both.
 pub(crate) const EDGES: [&str; 2] = ["p2-edge", "p3-edge"];
