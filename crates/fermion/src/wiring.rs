@@ -74,11 +74,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
     let sink = Arc::new(Sink::open(&arguments.access_log)?.with_frames(requests.clone()));
-    let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
-    sink.telemetry.watch_dropped_lines("guest", {
-        let logs = logs.clone();
-        move || logs.lost()
-    });
+    let logs = guest_logs(&sink)?;
     let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
     let admin = control.bind().await?.mount(registry.router());
@@ -130,6 +126,16 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         sink,
         trust,
     })
+}
+
+/// Where guests' lines go; what is lost of them is counted.
+fn guest_logs(sink: &Sink) -> Result<LogHub> {
+    let logs = LogHub::new(Arc::new(WallClock), Echo::Off)?;
+    sink.telemetry.watch_dropped_lines("guest", {
+        let logs = logs.clone();
+        move || logs.lost()
+    });
+    Ok(logs)
 }
 
 /// A process that was killed a moment ago may still hold the lock: the kernel takes it apart at its leisure.
