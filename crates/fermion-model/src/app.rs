@@ -3,6 +3,7 @@
 //! package's manifest.
 
 mod parse;
+mod rollout;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::str::FromStr;
 
 use crate::manifest::{Capabilities, Manifest, Unsupported};
 use crate::release::Route;
+use crate::rollout::RolloutSpec;
 use crate::{AppName, Digest, NameError, Namespace, PackageName, PackageReference, RemoteReference};
 
 /// The file's name, beside `fermion.toml`.
@@ -34,6 +36,8 @@ pub struct App {
     pub config: BTreeMap<String, String>,
     /// Key-value stores that the file binds to a provider. There is one provider, and what is not bound has it too.
     pub keyvalue: BTreeSet<String>,
+    /// How a new release takes over; at once if nothing is said.
+    pub rollout: Option<RolloutSpec>,
     /// Keys that are written and not in effect yet.
     pub notes: Vec<Unsupported>,
 }
@@ -140,6 +144,7 @@ impl App {
             package: None,
             config: BTreeMap::new(),
             keyvalue: BTreeSet::new(),
+            rollout: None,
             notes: Vec::new(),
         })
     }

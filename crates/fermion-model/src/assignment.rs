@@ -2,6 +2,7 @@
 //! has one document for the whole and one for each app, so that a change of one app costs what one app is, however many
 //! there are.
 
+use crate::rollout::Split;
 use crate::{Release, ReleaseNumber};
 
 /// The schema that this build writes and understands, for all of these documents.
@@ -50,6 +51,19 @@ pub struct AssignedApp {
     /// The last release that served well: what a node falls back to when `release` cannot be made ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good: Option<Release>,
+    /// The release that is being rolled out beside `release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// A release on its way to take over, and its share of traffic.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// The release. It is made ready before it gets any weight.
+    pub release: Release,
+    /// How requests are shared.
+    pub split: Split,
 }
 
 /// What one node does, as a whole, written by the node alone.
@@ -96,6 +110,26 @@ pub struct AppStatus {
     pub problem: Option<Problem>,
     /// What making `wanted` ready took, in order.
     pub steps: Vec<Step>,
+    /// The release that is being rolled out, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
+}
+
+/// What a node says of a release that is being rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryStatus {
+    /// The release.
+    pub release: ReleaseNumber,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// The weight that is in force, in hundredths of a percent.
+    pub weight: u16,
+    /// The epoch by whose word.
+    pub epoch: u64,
+    /// Why it is not ready; none while it is being made ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 impl AppStatus {

@@ -16,6 +16,7 @@ pub mod origin;
 pub mod record;
 pub mod release;
 pub mod remote;
+pub mod rollout;
 pub mod sketch;
 pub mod units;
 

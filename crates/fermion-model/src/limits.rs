@@ -55,6 +55,12 @@ pub const WATCH_GLOBS_MAX: usize = 64;
 pub const ENVIRONMENT_MAX: usize = 32;
 /// Routes of one app: a table that a person still understands.
 pub const ROUTES_MAX: usize = 64;
+/// Steps of one rollout: more are not looked at one by one.
+pub const STEPS_MAX: usize = 32;
+/// The longest that one step of a rollout may be watched: an experiment of a month.
+pub const BAKE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Conditions of one rollout's testers, or of its audience: each costs every request a look.
+pub const CONDITIONS_MAX: usize = 16;
 /// The longest config value, in bytes: a setting, not a file.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::frame::Arm;
 use crate::{Blame, Fault};
 
 /// Which release served: shared by every request of that release.
@@ -54,6 +55,10 @@ pub struct RequestRecord {
     pub bytes_in: u64,
     /// Response body bytes written.
     pub bytes_out: u64,
+    /// As which part of a rollout it was served.
+    pub arm: Arm,
+    /// The caller as a rollout knows them again; 0 for nobody in particular.
+    pub caller: u64,
 }
 
 impl RequestRecord {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::rollout::RolloutSpec;
 use crate::{AppName, Digest, Namespace, PackageName};
 
 /// `r1`, `r2`, ...: counts up per app and never repeats.
@@ -75,6 +76,9 @@ pub struct Release {
     /// Why a person passed by the policies that denied it; none if they allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_override: Option<String>,
+    /// How it takes over; at once if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
 }
 
 /// The schema that this build writes and understands.

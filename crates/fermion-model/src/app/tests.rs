@@ -1,6 +1,7 @@
 //! `app.yaml` as data: what is accepted, and for each refusal where and with which words.
 
 use super::*;
+use crate::rollout::{RolloutSpec, Strategy};
 
 const HEAD: &str = "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {name: checkout-tax, namespace: shop}\n";
 
@@ -42,7 +43,8 @@ fn reads_the_whole_format() {
         notes[0],
         "spec.objectives: known, not in effect in this version (app.yaml:9)"
     );
-    assert_eq!(notes.len(), 2);
+    assert_eq!(notes.len(), 1);
+    assert_eq!(app.rollout, Some(RolloutSpec::of(Strategy::Canary)));
     assert_eq!(app.keyvalue.into_iter().collect::<Vec<_>>(), ["rates"]);
 }
 

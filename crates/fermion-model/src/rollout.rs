@@ -1,0 +1,211 @@
+//! How traffic moves from one release of an app to the next: what `spec.rollout` of `app.yaml` says, and how a gateway
+//! shares requests between two releases meanwhile.
+
+use serde::{Deserialize, Serialize};
+
+/// All traffic, in the unit of weights: a hundredth of a percent.
+pub const WEIGHT_ALL: u16 = 10_000;
+
+/// Seconds that a step lasts where nothing else is said.
+const BAKE_DEFAULT: u64 = 120;
+/// Seconds that the old release stays ready after the new one has all traffic.
+const POST_BAKE_DEFAULT: u64 = 600;
+/// Seconds between the steps of a rolling update.
+const ROLLING_BAKE_DEFAULT: u64 = 20;
+/// The score from which a step passes.
+const PASS_DEFAULT: u8 = 80;
+/// The score from which a step is neither good nor bad.
+const MARGINAL_DEFAULT: u8 = 50;
+
+/// How a new release takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// A growing share of traffic, judged at each step against the old release.
+    Canary,
+    /// All traffic at once, and back at once; the old release stays ready for a grace time.
+    BlueGreen,
+    /// Equal shares one after the other, watched but not scored.
+    Rolling,
+}
+
+/// One step: how much traffic, for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutStep {
+    /// The new release's share of traffic, in hundredths of a percent.
+    pub weight: u16,
+    /// Seconds for which it is watched before it is judged.
+    pub bake: u64,
+}
+
+/// What a step is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgedMetric {
+    /// The share of requests that fail by another's fault than the client's.
+    Errors,
+    /// The median time to the end of the answer.
+    LatencyP50,
+    /// The time within which 99 of 100 requests end.
+    LatencyP99,
+    /// The share of requests that waited for an instance for longer than is lost in the network.
+    ColdStarts,
+    /// Guest CPU time a request.
+    Cpu,
+    /// The most memory that one instance had.
+    Memory,
+}
+
+impl JudgedMetric {
+    /// Every metric with the name that `app.yaml` has for it.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Errors, "errors"),
+        (Self::LatencyP50, "latency_p50"),
+        (Self::LatencyP99, "latency_p99"),
+        (Self::ColdStarts, "cold_starts"),
+        (Self::Cpu, "cpu"),
+        (Self::Memory, "memory"),
+    ];
+
+    /// The name that `app.yaml` has for it.
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(metric, _)| *metric == self);
+        named.map_or("", |(_, name)| name)
+    }
+}
+
+/// How strictly a step is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeSpec {
+    /// The score from which it passes, of 100.
+    pub pass: u8,
+    /// The score from which a person is asked; below it the release goes back.
+    pub marginal: u8,
+    /// What counts.
+    pub metrics: Vec<JudgedMetric>,
+}
+
+impl Default for JudgeSpec {
+    fn default() -> Self {
+        Self {
+            pass: PASS_DEFAULT,
+            marginal: MARGINAL_DEFAULT,
+            metrics: vec![
+                JudgedMetric::Errors,
+                JudgedMetric::LatencyP50,
+                JudgedMetric::LatencyP99,
+                JudgedMetric::ColdStarts,
+                JudgedMetric::Cpu,
+            ],
+        }
+    }
+}
+
+/// By what a caller is known again, so that a growing share takes nobody back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sticky {
+    /// A cookie that the gateway issues and signs.
+    #[default]
+    Cookie,
+    /// A request header with a user's name; callers without it get a cookie.
+    Header(String),
+}
+
+/// Where a condition looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Field {
+    /// A request header.
+    Header,
+    /// A cookie.
+    Cookie,
+    /// A parameter of the query.
+    Query,
+}
+
+/// One thing that is asked of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Where to look.
+    pub field: Field,
+    /// The header's, cookie's or parameter's name; a header's in lower case.
+    pub name: String,
+    /// The value it must have; any if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// What `spec.rollout` says, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSpec {
+    /// How the new release takes over.
+    pub strategy: Strategy,
+    /// Steps of growing weight, at least one.
+    pub steps: Vec<RolloutStep>,
+    /// Seconds after the last step during which the old release stays ready.
+    pub post_bake: u64,
+    /// How strictly a step is judged.
+    pub judge: JudgeSpec,
+    /// By what callers are known again.
+    #[serde(default)]
+    pub sticky: Sticky,
+    /// Requests that fulfil any of these go to the new release whatever its weight, once it has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<Condition>,
+    /// Only requests that fulfil all of these are shared out; the others stay with the old release until the last step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<Condition>,
+}
+
+impl RolloutSpec {
+    /// A strategy with its defaults.
+    pub fn of(strategy: Strategy) -> Self {
+        let steps = match strategy {
+            Strategy::Canary => vec![(500, BAKE_DEFAULT), (2_500, 300), (5_000, 300)],
+            Strategy::BlueGreen => vec![(WEIGHT_ALL, BAKE_DEFAULT)],
+            Strategy::Rolling => [2_500, 5_000, 7_500, WEIGHT_ALL]
+                .map(|weight| (weight, ROLLING_BAKE_DEFAULT))
+                .to_vec(),
+        };
+        let step = |(weight, bake)| RolloutStep { weight, bake };
+        Self {
+            strategy,
+            steps: steps.into_iter().map(step).collect(),
+            post_bake: POST_BAKE_DEFAULT,
+            judge: JudgeSpec::default(),
+            sticky: Sticky::default(),
+            testers: Vec::new(),
+            audience: Vec::new(),
+        }
+    }
+}
+
+/// How a node shares an app's requests between the release that serves everybody and the one that is rolled out. A node
+/// refuses one of an older epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Which rollout.
+    pub rollout: u64,
+    /// Which life of which controller says so.
+    pub epoch: u64,
+    /// The new release's share of traffic, in hundredths of a percent.
+    pub weight: u16,
+    /// Mixed into the key of every caller, and known to nobody outside: who is in the share cannot be computed from a
+    /// key. It is also what cookies are signed with. 32 hexadecimal digits.
+    pub salt: String,
+    /// By what callers are known again.
+    #[serde(default)]
+    pub sticky: Sticky,
+    /// See [`RolloutSpec::testers`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<Condition>,
+    /// See [`RolloutSpec::audience`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<Condition>,
+}
