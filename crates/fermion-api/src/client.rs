@@ -14,7 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
-    Error, ReleaseList, ReleaseView, RollbackRequest, Status, TrustView, paths,
+    Error, ReleaseList, ReleaseView, RollbackRequest, RolloutList, RolloutOrder, RolloutView, Status,
+    TrustView, paths,
 };
 
 pub use logs::LogLines;
@@ -97,6 +98,28 @@ impl Client {
     ) -> Result<DeployResult, Error> {
         let path = paths::of_app(paths::ROLLBACK, namespace, app);
         self.post(&path, request, DEPLOY_ANSWER_WAIT_MAX).await
+    }
+
+    /// The newest rollout of an app.
+    pub async fn rollout(&self, namespace: &Namespace, app: &AppName) -> Result<RolloutView, Error> {
+        self.get(&paths::of_app(paths::ROLLOUT, namespace, app)).await
+    }
+
+    /// The rollouts of an app, newest first.
+    pub async fn rollouts(&self, namespace: &Namespace, app: &AppName) -> Result<Vec<RolloutView>, Error> {
+        let path = paths::of_app(paths::ROLLOUTS, namespace, app);
+        self.get::<RolloutList>(&path).await.map(|list| list.rollouts)
+    }
+
+    /// Decides a rollout that is under way. It is done with the controller's next look, about a second later.
+    pub async fn order_rollout(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        order: &RolloutOrder,
+    ) -> Result<RolloutView, Error> {
+        let path = paths::of_app(paths::ROLLOUT, namespace, app);
+        self.post(&path, order, ANSWER_WAIT_MAX).await
     }
 
     /// Removes from the store what nothing needs, or says what that would be.

@@ -10,12 +10,17 @@ pub mod listener;
 mod openapi;
 pub mod paths;
 mod problem;
+mod rollout;
 mod types;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
 pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
+pub use rollout::{
+    ArmView, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList, RolloutOrder, RolloutStepView,
+    RolloutVerdict, RolloutView,
+};
 pub use types::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
     LogLine, NodeView, Reason, RefTag, Refs, ReleaseList, ReleaseState, ReleaseView, RollbackRequest, Route,

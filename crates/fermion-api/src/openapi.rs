@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, paths, types};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, paths, rollout, types};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
@@ -105,6 +105,26 @@ fn reads() -> Vec<Endpoint> {
                 Some("ReleaseList"),
             )
         },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::ROLLOUT,
+                "rollout",
+                "The newest rollout of an app",
+                JSON,
+                Some("RolloutView"),
+            )
+        },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::ROLLOUTS,
+                "rollouts",
+                "The rollouts of an app, newest first",
+                JSON,
+                Some("RolloutList"),
+            )
+        },
         get(
             paths::DECISIONS,
             "decisions",
@@ -140,6 +160,16 @@ fn changes() -> Vec<Endpoint> {
             "Go back to an earlier release",
             "RollbackRequest",
         ),
+        Endpoint {
+            answer: ("200", Some((JSON, Some("RolloutView")))),
+            refusals: &["404", "409", "415"],
+            ..post(
+                paths::ROLLOUT,
+                "order-rollout",
+                "Promote, pause, resume or abort a rollout",
+                "RolloutOrder",
+            )
+        },
         Endpoint {
             answer: ("200", Some((JSON, Some("CollectResult")))),
             refusals: &["415"],
@@ -199,6 +229,8 @@ pub fn openapi() -> String {
     with_parts::<types::DeployRequest>(&mut schemas);
     with_parts::<types::DeployResult>(&mut schemas);
     with_parts::<types::RollbackRequest>(&mut schemas);
+    with_parts::<rollout::RolloutList>(&mut schemas);
+    with_parts::<rollout::RolloutOrder>(&mut schemas);
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);

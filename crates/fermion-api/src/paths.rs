@@ -14,6 +14,10 @@ pub const APPS: &str = "/api/v1/namespaces/{namespace}/apps";
 pub const RELEASES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/releases";
 /// POST [`crate::RollbackRequest`]: [`crate::DeployResult`].
 pub const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollback";
+/// GET: the newest [`crate::RolloutView`]; POST [`crate::RolloutOrder`]: the same.
+pub const ROLLOUT: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollout";
+/// GET: [`crate::RolloutList`].
+pub const ROLLOUTS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollouts";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].

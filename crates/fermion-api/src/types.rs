@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use fermion_model::rollout::RolloutSpec;
 use fermion_model::{AppName, Digest, Namespace, PackageName, ReleaseNumber};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::rollout::RolloutView;
 
 /// Where requests for an app come in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -112,6 +115,13 @@ pub struct DeployRequest {
     /// signatures, on secrets, and on policies that let nobody pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_policy: Option<String>,
+    /// How it takes over, as `spec.rollout` of app.yaml says it; at once if absent, or if nothing good is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub rollout: Option<RolloutSpec>,
+    /// Take the package although it was rolled out before and went back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
 }
 
 /// Routes an app to an earlier release, and waits until it serves.
@@ -142,6 +152,9 @@ pub struct DeployResult {
     pub serving: Option<ReleaseNumber>,
     /// What making it ready took, in order.
     pub steps: Vec<Step>,
+    /// The rollout by which it takes over, or that this took back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<RolloutView>>,
 }
 
 /// One step of a deploy.
@@ -168,6 +181,10 @@ pub struct Reason {
 pub enum ReleaseState {
     /// The one the app is meant to run.
     Active,
+    /// It is being rolled out beside the active one.
+    Canary,
+    /// It is rolled out when what is being rolled out has made way.
+    Waiting,
     /// Another one took its place; it can be rolled back to.
     Superseded,
     /// It could not be made ready.
@@ -241,6 +258,13 @@ pub struct AppView {
     pub changed_at: u64,
     /// Who made that change; `fermion` for an automatic return.
     pub changed_by: String,
+    /// The release that is being rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub canary: Option<ReleaseNumber>,
+    /// Its share of traffic on the node, in hundredths of a percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_weight: Option<u16>,
 }
 
 /// The apps of one namespace.

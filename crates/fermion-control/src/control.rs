@@ -24,6 +24,9 @@ use crate::{AdminToken, Error, Verifier};
 /// The wall clock, passed in.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
+/// Draws what nobody can guess.
+pub type Salt = Arc<dyn Fn() -> std::io::Result<String> + Send + Sync>;
+
 /// What the control plane is told.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -59,6 +62,8 @@ pub struct ControlParts {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The wall clock.
     pub clock: Clock,
+    /// Draws what nobody can guess: 32 hexadecimal digits.
+    pub salt: Salt,
     /// What callers must have.
     pub token: AdminToken,
     /// The rest.

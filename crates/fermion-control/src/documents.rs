@@ -5,6 +5,7 @@ use fermion_model::{AppName, Namespace, ReleaseNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::GOOD_RELEASES_MAX;
+use crate::rollout::Quarantined;
 
 /// The schema of `AppDocument` that this build writes and understands.
 pub(crate) const APP_SCHEMA: u32 = 1;
@@ -39,6 +40,15 @@ pub(crate) struct AppDocument {
     /// Releases that have served, the most recent first.
     pub(crate) good: Vec<ReleaseNumber>,
     pub(crate) failed: Vec<FailedRelease>,
+    /// The release that is being rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) canary: Option<ReleaseNumber>,
+    /// The release that has its turn when the rollout is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting: Option<ReleaseNumber>,
+    /// Packages that were taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) changed: Change,
 }
 
@@ -64,6 +74,8 @@ pub(crate) struct Change {
 pub(crate) enum ChangeKind {
     Deploy,
     Rollback,
+    /// A rollout came to its good end.
+    Rollout,
     /// Back to the last good release, because the active one failed.
     Return,
 }
@@ -78,6 +90,9 @@ impl AppDocument {
             active: None,
             good: Vec::new(),
             failed: Vec::new(),
+            canary: None,
+            waiting: None,
+            quarantined: Vec::new(),
             changed: change,
         }
     }
@@ -125,8 +140,10 @@ impl AppDocument {
     /// Releases that may serve at any moment, so whose routes and documents must stay.
     pub(crate) fn held(&self) -> Vec<ReleaseNumber> {
         let mut held = self.good.clone();
-        if let Some(active) = self.active.filter(|active| !held.contains(active)) {
-            held.push(active);
+        for number in [self.active, self.canary, self.waiting].into_iter().flatten() {
+            if !held.contains(&number) {
+                held.push(number);
+            }
         }
         held
     }

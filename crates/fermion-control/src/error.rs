@@ -192,6 +192,38 @@ pub enum Error {
         /// The bound.
         waited: Duration,
     },
+    /// The app has never had a rollout.
+    #[error("{app} has no rollout; `spec.rollout` of app.yaml asks for one, and the next deploy begins it")]
+    NoRollout {
+        /// The app.
+        app: AppName,
+    },
+    /// The rollout is not where this can be done.
+    #[error("the rollout of {app} is {phase}: {why}")]
+    RolloutNot {
+        /// The app.
+        app: AppName,
+        /// Where it stands.
+        phase: String,
+        /// Why that is in the way, and what to do.
+        why: String,
+    },
+    /// The package was rolled out before and taken back.
+    #[error(
+        "{app} was rolled out with this package as {release} and went back: {why}; change the package, or deploy it with \
+         --retry"
+    )]
+    Quarantined {
+        /// The app.
+        app: AppName,
+        /// As which release.
+        release: ReleaseNumber,
+        /// Why it went back.
+        why: String,
+    },
+    /// Randomness could not be had.
+    #[error("the system has no randomness: {0}")]
+    Random(#[from] std::io::Error),
     /// The package is refused, or the store failed.
     #[error("{0}")]
     Package(#[from] fermion_package::Error),

@@ -14,7 +14,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, head, post};
 use fermion_api::limits::JSON_BYTES_MAX;
-use fermion_api::{AppList, DeployRequest, ReleaseList, RollbackRequest, paths};
+use fermion_api::{AppList, DeployRequest, ReleaseList, RollbackRequest, RolloutList, RolloutOrder, paths};
 use fermion_model::{AppName, Namespace};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -53,6 +53,8 @@ impl Control {
             .route(paths::APPS, get(apps))
             .route(paths::RELEASES, get(releases).post(deploy))
             .route(paths::ROLLBACK, post(rollback))
+            .route(paths::ROLLOUT, get(rollout).post(order_rollout))
+            .route(paths::ROLLOUTS, get(rollouts))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))
@@ -120,6 +122,32 @@ async fn rollback(State(api): State<Api>, Path(names): Path<(String, String)>, r
     let (namespace, app) = parse_names(&names)?;
     let request: RollbackRequest = read_json(request).await?;
     json(&api.control.rollback(&namespace, &app, request, OPERATOR).await?)
+}
+
+async fn rollout(State(api): State<Api>, Path(names): Path<(String, String)>) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    json(&api.control.rollout(&namespace, &app).await?)
+}
+
+async fn rollouts(State(api): State<Api>, Path(names): Path<(String, String)>) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    json(&RolloutList {
+        rollouts: api.control.rollouts(&namespace, &app).await?,
+    })
+}
+
+async fn order_rollout(
+    State(api): State<Api>,
+    Path(names): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    let order: RolloutOrder = read_json(request).await?;
+    json(
+        &api.control
+            .order_rollout(&namespace, &app, order, OPERATOR)
+            .await?,
+    )
 }
 
 fn parse_namespace(text: &str) -> Result<Namespace, Error> {

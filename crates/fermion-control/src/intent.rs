@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest};
+use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest, RolloutCommand, RolloutOrder};
 use fermion_bus::{Expect, Op};
 use fermion_model::release::{RELEASE_SCHEMA, Route};
 use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
@@ -20,11 +20,12 @@ use crate::decisions::Decided;
 use crate::documents::{AppDocument, Change, ChangeKind, release_key, releases_prefix};
 use crate::limits::{CHECK_WAIT_MAX, CONFLICT_TRIES_MAX, RELEASES_KEPT_MAX};
 use crate::plan::{KnownApp, State};
+use crate::rollout::RolloutDocument;
 use crate::verified::PackageFacts;
 use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
 use admit::Applicant;
-use checks::{check_claims, check_config, check_room, checked_refs};
+use checks::{check_claims, check_config, check_quarantine, check_room, checked_refs};
 
 /// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
 const PRUNED_MAX: usize = 8;
@@ -34,6 +35,8 @@ struct Intent {
     number: ReleaseNumber,
     previous: Option<ReleaseNumber>,
     created: bool,
+    /// True if it takes over by a rollout.
+    is_gradual: bool,
 }
 
 impl Control {
@@ -60,6 +63,8 @@ impl Control {
             config,
             expected,
             override_policy,
+            rollout,
+            retry,
         } = request;
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
@@ -92,9 +97,10 @@ impl Control {
             created_at: unix_seconds(facts.judged_at),
             created_by: by.to_owned(),
             policy_override: decided.override_reason.clone(),
+            rollout,
         };
         let intent = self
-            .record(|state| self.record_deploy(state, &release, expected, &decided))
+            .record(|state| self.record_deploy(state, &release, expected, &decided, retry))
             .await?;
         drop(collecting);
         self.finish(namespace, app, intent).await
@@ -114,6 +120,9 @@ impl Control {
             .try_acquire()
             .map_err(|_| Error::Busy { what: "deploys" })?;
         let RollbackRequest { to, override_policy } = request;
+        if let Some(result) = self.take_back(namespace, app, to, by).await? {
+            return Ok(result);
+        }
         let release = self.release_to_activate(namespace, app, to).await?;
         let (facts, _) = self
             .check_package(release.digest, None, Some(release.created_at))
@@ -157,6 +166,7 @@ impl Control {
         release: &Release,
         expected: Option<ReleaseNumber>,
         decided: &Decided,
+        retry: bool,
     ) -> Result<Intent, Error> {
         let name = format!("{}/{}", release.namespace, release.app);
         let change = Change {
@@ -177,7 +187,11 @@ impl Control {
         // A release that the node refuses is not what was asked for: a new one is a new try, with blobs that may be
         // whole again.
         let is_same = |number: &ReleaseNumber| known.releases.get(number).is_some_and(|r| same(r, release));
-        if let Some(number) = previous.filter(|number| is_same(number) && !state.refuses(&name, *number)) {
+        let there = previous.filter(|number| is_same(number) && !state.refuses(&name, *number));
+        let coming = known.document.waiting.or(known.document.canary).filter(is_same);
+        // With something else on its way, to deploy what is active is to go back to it.
+        let there = there.filter(|_| known.document.canary.is_none());
+        if let Some(number) = coming.or(there) {
             self.bus()
                 .commit(self.decision_ops(decided, Some(number)).await?)
                 .await?;
@@ -185,8 +199,10 @@ impl Control {
                 number,
                 previous,
                 created: false,
+                is_gradual: coming.is_some(),
             });
         }
+        check_quarantine(&known.document, release, retry)?;
         check_claims(&state, &name, &release.routes)?;
         let number = ReleaseNumber(known.document.latest.0.saturating_add(1));
         let release = Release {
@@ -194,13 +210,15 @@ impl Control {
             ..release.clone()
         };
         known.document.latest = number;
-        known.document.activate(number, change);
+        let rollout = self.take_its_turn(&state, &mut known.document, &release, change)?;
         known.releases.insert(number, release.clone());
-        let mut ops = vec![Op::put_json(
+        let is_gradual = rollout.is_some();
+        let mut ops: Vec<Op> = rollout.into_iter().collect();
+        ops.push(Op::put_json(
             release_key(&release.namespace, &release.app, number),
             &release,
             Expect::Absent,
-        )?];
+        )?);
         ops.extend(self.decision_ops(decided, Some(number)).await?);
         ops.extend(self.prune(&mut known.document).await?);
         ops.push(Op::put_json(
@@ -214,7 +232,76 @@ impl Control {
             number,
             previous,
             created: true,
+            is_gradual,
         })
+    }
+
+    /// A new release becomes active, or begins to be rolled out, or waits until what is being rolled out has made way.
+    /// Gives what is to be written of the rollout.
+    fn take_its_turn(
+        &self,
+        state: &State,
+        document: &mut AppDocument,
+        release: &Release,
+        change: Change,
+    ) -> Result<Option<Op>, Error> {
+        let known = state.rollouts.get(&document.name());
+        let expect = Expect::unchanged(known.and_then(|known| known.revision));
+        let under_way = known.filter(|known| Some(known.document.canary) == document.canary);
+        if let Some(under_way) = under_way {
+            document.waiting = Some(release.number);
+            let mut rollout = RolloutDocument::clone(&under_way.document);
+            rollout.next = Some(release.number);
+            return Ok(Some(Op::put_json(rollout.key(), &rollout, expect)?));
+        }
+        match self.begins(document, release, change.at)? {
+            Some(rollout) => {
+                document.canary = Some(release.number);
+                Ok(Some(Op::put_json(rollout.key(), &rollout, expect)?))
+            }
+            None => {
+                document.activate(release.number, change);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a rollback means while a rollout is under way: it is aborted. None if nothing is under way.
+    async fn take_back(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        to: Option<ReleaseNumber>,
+        by: &str,
+    ) -> Result<Option<DeployResult>, Error> {
+        let document = self.read_app(namespace, app).await?.document;
+        let (Some(canary), Some(stable)) = (document.canary, document.active) else {
+            return Ok(None);
+        };
+        if to.is_some_and(|to| to != stable) {
+            return Err(Error::RolloutNot {
+                app: app.clone(),
+                phase: "under way".to_owned(),
+                why: format!("`fermion abort` takes {canary} back first"),
+            });
+        }
+        let order = RolloutOrder {
+            command: RolloutCommand::Abort,
+            rollout: None,
+            step: None,
+        };
+        let rollout = self.order_rollout(namespace, app, order, by).await?;
+        let intent = Intent {
+            number: stable,
+            previous: Some(canary),
+            created: false,
+            is_gradual: false,
+        };
+        let result = self.result(namespace, app, &intent).await?;
+        Ok(Some(DeployResult {
+            rollout: Some(Box::new(rollout)),
+            ..result
+        }))
     }
 
     async fn record_rollback(
@@ -236,6 +323,7 @@ impl Control {
                 number,
                 previous,
                 created: false,
+                is_gradual: false,
             });
         }
         check_claims(&state, &known.document.name(), &release.routes)?;
@@ -258,6 +346,7 @@ impl Control {
             number,
             previous,
             created: false,
+            is_gradual: false,
         })
     }
 
@@ -377,7 +466,25 @@ impl Control {
         app: &AppName,
         intent: Intent,
     ) -> Result<DeployResult, Error> {
-        self.wait_until_it_serves(namespace, app, intent.number).await?;
+        if !intent.is_gradual {
+            self.wait_until_it_serves(namespace, app, intent.number).await?;
+            return self.result(namespace, app, &intent).await;
+        }
+        self.wait_until_it_rolls(namespace, app, intent.number).await?;
+        let result = self.result(namespace, app, &intent).await?;
+        let rollout = self.rollout(namespace, app).await?;
+        Ok(DeployResult {
+            rollout: Some(Box::new(rollout)),
+            ..result
+        })
+    }
+
+    async fn result(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        intent: &Intent,
+    ) -> Result<DeployResult, Error> {
         let known = self.read_app(namespace, app).await?;
         let report = self.read_report(&known.document.name()).await?;
         let report = report.as_ref().filter(|report| report.wanted == intent.number);
@@ -392,6 +499,7 @@ impl Control {
             previous: intent.previous,
             serving: serving(report),
             steps: report.map(steps).unwrap_or_default(),
+            rollout: None,
         })
     }
 }

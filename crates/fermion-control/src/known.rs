@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::control::check_schema;
 use crate::documents::APPS;
-use crate::plan::State;
+use crate::plan::{KnownRollout, State};
+use crate::rollout::{ROLLOUT_SCHEMA, ROLLOUTS, RolloutDocument};
 use crate::{Control, Error};
 
 const RELEASES: &str = "releases/";
@@ -35,7 +36,7 @@ impl Control {
     pub(crate) async fn catch_up(&self, known: &mut Known) -> Result<(), Error> {
         let node = &self.config().node;
         let (assignment, status) = (assignment_key(node), status_key(node));
-        let prefixes = [APPS, RELEASES, &assignment, &status];
+        let prefixes = [APPS, RELEASES, ROLLOUTS, &assignment, &status];
         loop {
             let changes = self.bus().changes(known.through, &prefixes).await?;
             let mut names = BTreeSet::new();
@@ -47,6 +48,8 @@ impl Control {
                     key.strip_prefix(RELEASES).and_then(|rest| rest.rsplit_once('/'))
                 {
                     names.insert(name.to_owned());
+                } else if let Some(name) = key.strip_prefix(ROLLOUTS) {
+                    known.takes_rollout(name.to_owned(), &event);
                 } else if let Some(name) = below(key, &assignment) {
                     known.takes_assigned(name.to_owned(), &event);
                 } else if let Some(name) = below(key, &status) {
@@ -127,6 +130,26 @@ impl Known {
         self.is_unassigned = true;
     }
 
+    /// Of one that cannot be read, nodes have nothing: all traffic goes to the old release.
+    fn takes_rollout(&mut self, name: String, event: &Event) {
+        let state = Arc::make_mut(&mut self.state);
+        let revision = match event {
+            Event::Put(entry) => Some(entry.revision),
+            _ => None,
+        };
+        match read_as::<RolloutDocument>(event, ROLLOUT_SCHEMA, |rollout| rollout.schema) {
+            Some(document) => {
+                let rollout = KnownRollout {
+                    revision,
+                    document: Arc::new(document),
+                };
+                state.rollouts.insert(name, rollout);
+            }
+            None => drop(state.rollouts.remove(&name)),
+        }
+        self.is_unassigned = true;
+    }
+
     fn takes_status(&mut self, event: &Event) {
         let status = read::<NodeStatus>(event, |status| status.schema);
         Arc::make_mut(&mut self.state).status = status.unwrap_or_default();
@@ -149,10 +172,14 @@ fn below<'k>(key: &'k str, folder: &str) -> Option<&'k str> {
 
 /// The document after an event; none if it is gone, damaged, or of another format.
 fn read<T: DeserializeOwned>(event: &Event, schema: impl FnOnce(&T) -> u32) -> Option<T> {
+    read_as(event, ASSIGNMENT_SCHEMA, schema)
+}
+
+fn read_as<T: DeserializeOwned>(event: &Event, known: u32, schema: impl FnOnce(&T) -> u32) -> Option<T> {
     let Event::Put(entry) = event else { return None };
     let document = entry.json::<T>().map_err(Error::from);
     let checked = document.and_then(|document| {
-        check_schema(&entry.key, schema(&document), ASSIGNMENT_SCHEMA)?;
+        check_schema(&entry.key, schema(&document), known)?;
         Ok(document)
     });
     checked

@@ -17,6 +17,7 @@ pub mod limits;
 mod plan;
 mod problem;
 mod reconcile;
+mod rollout;
 mod source;
 mod token;
 mod upgrade;
@@ -24,7 +25,7 @@ mod verdict;
 mod verified;
 mod view;
 
-pub use control::{Clock, Control, ControlConfig, ControlParts};
+pub use control::{Clock, Control, ControlConfig, ControlParts, Salt};
 pub use error::Error;
 pub use http::Bound;
 pub use problem::problem;

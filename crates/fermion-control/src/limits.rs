@@ -50,6 +50,27 @@ pub const GOOD_RELEASES_MAX: usize = 2;
 pub const TRUST_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long what nothing needs is left in the store: longer than any push or deploy takes.
 pub const COLLECT_GRACE: Duration = Duration::from_secs(60 * 60);
+/// Transitions kept of one rollout; the first and the newest stay.
+pub const ROLLOUT_EVENTS_MAX: usize = 64;
+/// Verdicts kept of one rollout: one for each step there may be.
+pub const ROLLOUT_VERDICTS_MAX: usize = fermion_model::limits::STEPS_MAX;
+/// Stretches of time into which a step's requests are divided for the judge: thrice what it needs to tell anything, and
+/// few enough that a document of them is written each second.
+pub const ROLLOUT_WINDOWS_MAX: usize = 24;
+/// Samples of request durations that the judge gets of an arm.
+pub const ROLLOUT_SAMPLES_MAX: u64 = 2_000;
+/// Looks over which it is asked whether both releases fail.
+pub const ROLLOUT_RECENT_FRAMES: usize = 10;
+/// The old release's requests before its 95th percentile is taken as known: then it is within a seventh of its share.
+pub const ROLLOUT_FROZEN_MIN: u64 = 1_000;
+/// How long a rollout waits for telemetry before it looks without: three of these are silence.
+pub const ROLLOUT_SILENCE: Duration = Duration::from_secs(5);
+/// Ended rollouts kept per app.
+pub const ROLLOUTS_KEPT_MAX: usize = 20;
+/// Packages that were taken back and are remembered per app.
+pub const QUARANTINED_MAX: usize = 20;
+/// Apps of which frames are added up between two looks.
+pub const ROLLOUT_SERIES_MAX: usize = 10_000;
 /// How long open requests may take after the stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long to leave the listener alone after it failed to accept: out of file descriptors, mostly.

@@ -2,12 +2,14 @@
 //! run. Pure functions of what is on the bus.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use fermion_model::assignment::{AppStatus, AssignedApp, NodeStatus, Problem};
+use fermion_model::assignment::{AppStatus, AssignedApp, Canary, NodeStatus, Problem};
 use fermion_model::{Release, ReleaseNumber};
 
 use crate::claims::Claims;
 use crate::documents::AppDocument;
+use crate::rollout::RolloutDocument;
 
 /// One app with the releases that it holds.
 #[derive(Debug, Clone)]
@@ -24,11 +26,22 @@ impl KnownApp {
     }
 }
 
+/// An app's newest rollout.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownRollout {
+    /// The document's revision.
+    pub(crate) revision: Option<u64>,
+    /// Shared, because it may be large and is copied with the rest.
+    pub(crate) document: Arc<RolloutDocument>,
+}
+
 /// What is on the bus.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By `namespace/app`, as everything here.
     pub(crate) apps: BTreeMap<String, KnownApp>,
+    /// By `namespace/app`, the newest of each.
+    pub(crate) rollouts: BTreeMap<String, KnownRollout>,
     /// Apps whose documents cannot be read: what they have is left to them.
     pub(crate) unreadable: BTreeSet<String>,
     /// The assignment's revision, if there is one.
@@ -42,10 +55,12 @@ pub(crate) struct State {
 }
 
 /// What a node must run of one app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part<'s> {
     pub(crate) release: &'s Release,
     pub(crate) last_good: Option<&'s Release>,
+    /// What is rolled out beside it.
+    pub(crate) canary: Option<Canary>,
 }
 
 /// What the node's report says of a release on trial.
@@ -95,12 +110,13 @@ impl State {
         })
     }
 
-    /// Who has which requests: the active and the last good release of every app, since either may serve.
+    /// Who has which requests: every release of every app that serves, or may next.
     pub(crate) fn claims(&self) -> Claims {
         let mut claims = Claims::default();
         for (name, known) in &self.apps {
             let (active, good) = (known.document.active, known.document.last_good());
-            for number in [active, good.filter(|_| good != active)] {
+            let (canary, waiting) = (known.document.canary, known.document.waiting);
+            for number in [active, good.filter(|_| good != active), canary, waiting] {
                 if let Some(release) = known.release(number) {
                     claims.add(name, &release.routes);
                 }
@@ -131,12 +147,27 @@ impl State {
             let last_good = known
                 .release(known.document.fallback())
                 .filter(|fallback| claims.collision(name, &fallback.routes).is_none());
-            assigned.insert(name.as_str(), Part { release, last_good });
+            let canary = self.canary(name, known);
+            let part = Part {
+                release,
+                last_good,
+                canary,
+            };
+            assigned.insert(name.as_str(), part);
         }
         for name in &self.unreadable {
             self.keep(name, &mut assigned);
         }
         assigned
+    }
+
+    /// What is rolled out of an app, if nodes are to have it.
+    fn canary(&self, name: &str, known: &KnownApp) -> Option<Canary> {
+        let rollout = &self.rollouts.get(name)?.document;
+        let is_current =
+            known.document.canary == Some(rollout.canary) && known.document.active == Some(rollout.stable);
+        let release = known.release(Some(rollout.canary)).filter(|_| is_current)?;
+        rollout.assigned(release)
     }
 
     fn keep<'s>(&'s self, name: &'s str, assigned: &mut BTreeMap<&'s str, Part<'s>>) {
@@ -153,7 +184,8 @@ impl State {
             .keys()
             .filter(|name| !wanted.contains_key(name.as_str()));
         let gone: Vec<_> = gone.map(|name| (name.as_str(), None)).collect();
-        let differs = |(name, wanted): &(&str, Part<'_>)| self.assigned.get(*name).map(part) != Some(*wanted);
+        let differs =
+            |(name, wanted): &(&str, Part<'_>)| self.assigned.get(*name).map(part).as_ref() != Some(wanted);
         let changed = wanted.into_iter().filter(differs);
         changed
             .map(|(name, part)| (name, Some(part)))
@@ -172,6 +204,7 @@ fn part(app: &AssignedApp) -> Part<'_> {
     Part {
         release: &app.release,
         last_good: app.last_good.as_ref(),
+        canary: app.canary.clone(),
     }
 }
 

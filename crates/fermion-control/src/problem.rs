@@ -49,6 +49,9 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::PullTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "REGISTRY_TIMEOUT"),
         Error::SourceMoved { .. } => (StatusCode::CONFLICT, "SOURCE_MOVED"),
         Error::TrustNotJudged { .. } => (StatusCode::GATEWAY_TIMEOUT, "TRUST_TIMEOUT"),
+        Error::NoRollout { .. } => (StatusCode::NOT_FOUND, "NO_ROLLOUT"),
+        Error::RolloutNot { .. } => (StatusCode::CONFLICT, "ROLLOUT_PHASE"),
+        Error::Quarantined { .. } => (StatusCode::CONFLICT, "QUARANTINED"),
         Error::Package(error) => (package_status(error), error.code()),
         Error::AssignmentFull => (StatusCode::INSUFFICIENT_STORAGE, "ASSIGNMENT_FULL"),
         Error::Busy { .. } | Error::Bus(fermion_bus::Error::Busy) => {
@@ -58,6 +61,7 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         | Error::Schema { .. }
         | Error::Unreadable { .. }
         | Error::Stopped { .. }
+        | Error::Random(_)
         | Error::NotLoopback { .. }
         | Error::Listen { .. }
         | Error::TokenFile { .. }

@@ -3,9 +3,12 @@
 
 use fermion_model::assignment::{AppStatus, Problem, app_status_key, status_key};
 use fermion_model::{AppName, Namespace, ReleaseNumber};
+use fermion_planner::rollout::{Phase, Reason};
 
 use crate::documents::{AppDocument, app_key};
 use crate::limits::TRUST_WAIT_MAX;
+use crate::rollout::rollout_key;
+use crate::view::serving;
 use crate::{Control, Error};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +104,57 @@ impl Control {
                 changed = documents.next() => drop(changed?),
                 reported = reports.next() => drop(reported?),
             }
+        }
+    }
+
+    /// Waits until a release that is rolled out is ready, and its first step begins. Errors: `ReleaseFailed`,
+    /// `NotYetReady`. One that waits for its turn, or has made way already, is not waited for.
+    pub(crate) async fn wait_until_it_rolls(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        number: ReleaseNumber,
+    ) -> Result<(), Error> {
+        let waited = self.config().deploy_wait_max;
+        let rolls = tokio::time::timeout(waited, self.rolls(namespace, app, number)).await;
+        rolls.unwrap_or_else(|_| {
+            Err(Error::NotYetReady {
+                app: app.clone(),
+                number,
+                waited,
+            })
+        })
+    }
+
+    async fn rolls(&self, namespace: &Namespace, app: &AppName, number: ReleaseNumber) -> Result<(), Error> {
+        let mut rollouts = self.bus().watch(&rollout_key(namespace, app));
+        let name = format!("{namespace}/{app}");
+        loop {
+            let read = self.read_rollout(namespace, app).await?;
+            let Some((_, rollout)) = read.filter(|(_, rollout)| rollout.canary == number) else {
+                return Ok(());
+            };
+            match rollout.state.phase {
+                Phase::Pending | Phase::Validating | Phase::Prewarming => {}
+                Phase::Aborting(Reason::Unready) | Phase::RolledBack(Reason::Unready)
+                    if rollout.evidence.total.canary.requests == 0 =>
+                {
+                    let report = self.read_report(&name).await?;
+                    let canary = report.as_ref().and_then(|report| report.canary.as_ref());
+                    let problem = canary.and_then(|canary| canary.problem.clone());
+                    return Err(Error::ReleaseFailed {
+                        app: app.clone(),
+                        number,
+                        problem: problem.unwrap_or_else(|| Problem {
+                            code: "NOT_READY".to_owned(),
+                            message: "the node could not make it ready".to_owned(),
+                        }),
+                        serving: serving(report.as_ref()),
+                    });
+                }
+                _ => return Ok(()),
+            }
+            drop(rollouts.next().await?);
         }
     }
 

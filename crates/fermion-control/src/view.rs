@@ -60,6 +60,10 @@ pub(crate) fn release_view(
     let problem = document.problem_of(release.number);
     let state = if document.active == Some(release.number) {
         ReleaseState::Active
+    } else if document.canary == Some(release.number) {
+        ReleaseState::Canary
+    } else if document.waiting == Some(release.number) {
+        ReleaseState::Waiting
     } else if problem.is_some() {
         ReleaseState::Failed
     } else {
@@ -93,6 +97,10 @@ fn app_view(known: &KnownApp, report: Option<&AppStatus>) -> AppView {
         steps: report.map(steps).unwrap_or_default(),
         changed_at: document.changed.at,
         changed_by: document.changed.by.clone(),
+        canary: document.canary,
+        canary_weight: report
+            .and_then(|report| report.canary.as_ref())
+            .map(|canary| canary.weight),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fermion_gateway::Dispatch;
+use fermion_gateway::Dispatch as _;
 use fermion_model::Release;
 use fermion_model::assignment::{ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, Problem, Step};
 use fermion_model::record::Served;
 use fermion_telemetry::{InstanceReading, Telemetry};
 use tokio::task::AbortHandle;
 
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::limits;
 use crate::prepare::Ready;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     /// What making it ready took.
     pub(crate) steps: Vec<Step>,
     pub(crate) attempt: Option<Attempt>,
+    /// What is rolled out beside what serves.
+    pub(crate) canary: Option<Canary>,
     /// Stands in the route of an app that was let in once and may not run now, so that its callers are told so.
     pub(crate) stopped: Option<Arc<Target>>,
     measured: VecDeque<Arc<Served>>,
@@ -64,6 +67,7 @@ impl App {
             problem: None,
             steps: Vec::new(),
             attempt: None,
+            canary: None,
             stopped: None,
             measured: VecDeque::new(),
         }
@@ -94,6 +98,7 @@ impl App {
             wanted: self.wanted.release.number,
             problem: self.problem.clone(),
             steps: self.steps.clone(),
+            canary: self.canary.as_ref().map(Canary::status),
         }
     }
 
@@ -108,22 +113,27 @@ impl App {
 
     /// Puts a release in the place of what served. Counters of the last few stay readable.
     pub(crate) fn take_over(&mut self, release: &Release, ready: Ready, telemetry: &Telemetry) {
-        let target = &ready.target;
-        watch(target, telemetry);
-        if let Some(upstreams) = &ready.plan.upstreams {
-            telemetry.watch_upstreams(target.served(), upstreams.clone());
-        }
-        self.measured.push_back(target.served().clone());
+        self.measure(&ready, telemetry);
+        self.serve(Serving {
+            release: release.clone(),
+            ready,
+        });
+    }
+
+    /// The same for one that is measured already.
+    pub(crate) fn serve(&mut self, serving: Serving) {
+        self.stopped = None;
+        self.serving = Some(serving);
+    }
+
+    /// Forgets the counters of the oldest release when there are too many.
+    pub(crate) fn remember(&mut self, served: &Arc<Served>, telemetry: &Telemetry) {
+        self.measured.push_back(Arc::clone(served));
         while self.measured.len() > limits::RELEASES_MEASURED_MAX {
             if let Some(old) = self.measured.pop_front() {
                 telemetry.retire(&old);
             }
         }
-        self.stopped = None;
-        self.serving = Some(Serving {
-            release: release.clone(),
-            ready,
-        });
     }
 
     /// Takes the release that serves out of service at once: also requests that already found it and still wait.

@@ -45,8 +45,34 @@ impl Node {
                 }
             }
         }
+        self.judge_canaries().await;
         self.trust_epoch = epoch;
         self.telemetry.doors().trusts(epoch);
+    }
+
+    /// The same for what is rolled out: it loses its requests at once, and the rollout goes back.
+    async fn judge_canaries(&mut self) {
+        let keys: Vec<String> = self.apps.keys().cloned().collect();
+        for key in keys {
+            let canary = self.apps.get(&key).and_then(|app| app.canary.as_ref());
+            let Some((release, plan)) = canary.and_then(|canary| {
+                Some((canary.wanted.release.clone(), canary.ready.as_ref()?.plan.clone()))
+            }) else {
+                continue;
+            };
+            let Err(error) = self.preparer.recheck(&release, &plan.signers).await else {
+                continue;
+            };
+            tracing::error!(
+                app = key, release = %release.number, digest = %release.digest, code = error.code(), %error,
+                "a release that is being rolled out stopped: it may not run any more"
+            );
+            self.telemetry.doors().refused(Door::Trust, error.code());
+            if let Some(canary) = self.apps.get_mut(&key).and_then(|app| app.canary.as_mut()) {
+                canary.stop(&error);
+                self.changed.app(&key);
+            }
+        }
     }
 
     fn try_again(&mut self, key: &str) {
@@ -60,7 +86,11 @@ impl Node {
     pub(crate) async fn pin(&mut self) {
         let releases = self.apps.values().flat_map(|app| {
             let serving = app.serving.iter().map(|serving| &serving.release);
-            serving.chain([&app.wanted.release]).chain(&app.wanted.last_good)
+            let canary = app.wanted.canary.iter().map(|canary| &canary.release);
+            serving
+                .chain([&app.wanted.release])
+                .chain(&app.wanted.last_good)
+                .chain(canary)
         });
         let wanted: HashSet<_> = releases.map(|release| release.digest).collect();
         if self.pinned.keys().copied().collect::<HashSet<_>>() == wanted {

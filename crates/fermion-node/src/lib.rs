@@ -2,6 +2,7 @@
 //! did. Implements the gateway's `Dispatch` over the runtime. Refuses to do: deciding what should run.
 
 mod app;
+mod canary;
 mod counted;
 mod error;
 mod judge;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fermion_bus::{Bus, Entry, Event};
 use fermion_gateway::RouteTable;
 use fermion_model::assignment::{
-    ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, Assignment, NodeStatus, Step, assignment_key,
+    ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, Assignment, Canary, NodeStatus, Step, assignment_key,
 };
 use fermion_model::{Digest, Release};
 use fermion_telemetry::Telemetry;
@@ -46,7 +46,7 @@ pub struct Node {
     pub(crate) changed: Changed,
     /// Until every app that is assigned has been seen, and what a restart loads first is known: none is begun.
     arriving: Option<BTreeSet<String>>,
-    work: JoinSet<Prepared>,
+    pub(crate) work: JoinSet<Prepared>,
     attempts: u64,
     /// Releases that could not be loaded again.
     lost: mpsc::Receiver<Lost>,
@@ -71,13 +71,13 @@ impl Changed {
 
 /// What became of a preparation.
 pub(crate) struct Prepared {
-    key: String,
-    number: u64,
-    release: Release,
-    made: Result<Ready, Error>,
-    steps: Vec<Step>,
+    pub(crate) key: String,
+    pub(crate) number: u64,
+    pub(crate) release: Release,
+    pub(crate) made: Result<Ready, Error>,
+    pub(crate) steps: Vec<Step>,
     /// Made ready because the release could not be, and nothing serves.
-    fallback: Option<(Release, Result<Ready, Error>)>,
+    pub(crate) fallback: Option<(Release, Result<Ready, Error>)>,
 }
 
 impl Node {
@@ -214,7 +214,10 @@ impl Node {
         if let Some(arriving) = &mut self.arriving {
             arriving.insert(key.to_owned());
         }
-        if assigned.schema > ASSIGNMENT_SCHEMA || assigned.generation < in_force {
+        let epoch = |canary: &Option<Canary>| canary.as_ref().map_or(0, |canary| canary.split.epoch);
+        let heard = self.apps.get(key).map_or(0, |app| epoch(&app.wanted.canary));
+        let is_fenced = assigned.canary.is_some() && epoch(&assigned.canary) < heard;
+        if assigned.schema > ASSIGNMENT_SCHEMA || assigned.generation < in_force || is_fenced {
             tracing::warn!(
                 app = key,
                 generation = assigned.generation,
@@ -248,6 +251,9 @@ impl Node {
         for key in others {
             self.begin(&key, Depth::Verified);
         }
+        for key in arrived {
+            self.begin_canary(&key);
+        }
     }
 
     fn remove(&mut self, key: &str) {
@@ -268,6 +274,13 @@ impl Node {
             app.attempt = None;
             app.steps.clear();
         }
+        let had_canary = app.canary.is_some();
+        if let Some(serving) = app.take_canary() {
+            app.serve(serving);
+        }
+        if had_canary || app.canary.is_some() {
+            self.changed.app(key);
+        }
         if app.is_as_wanted() {
             app.attempt = None;
             app.problem = None;
@@ -276,13 +289,21 @@ impl Node {
             app.problem = None;
             self.begin(key, Depth::Loaded);
         }
+        if self.arriving.is_none() {
+            self.begin_canary(key);
+        }
+    }
+
+    /// Numbers a preparation, so that one that is not wanted any more is told from one that is.
+    pub(crate) fn next_attempt(&mut self) -> u64 {
+        self.attempts += 1;
+        self.attempts
     }
 
     /// Makes an app's wanted release ready, or what it falls back to if nothing serves.
     pub(crate) fn begin(&mut self, key: &str, depth: Depth) {
+        let number = self.next_attempt();
         let Some(app) = self.apps.get_mut(key) else { return };
-        self.attempts += 1;
-        let number = self.attempts;
         let (key, preparer, release) = (key.to_owned(), self.preparer.clone(), app.wanted.release.clone());
         let fallback = app.fallback().filter(|_| app.serving.is_none()).cloned();
         let handle = self.work.spawn(async move {
@@ -318,6 +339,14 @@ impl Node {
                 return;
             }
         };
+        let awaits = |app: &App| {
+            app.canary
+                .as_ref()
+                .is_some_and(|canary| canary.awaits(prepared.number))
+        };
+        if self.apps.get(&prepared.key).is_some_and(awaits) {
+            return self.settle_canary(prepared);
+        }
         let Prepared {
             key,
             number,

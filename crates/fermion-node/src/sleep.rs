@@ -190,6 +190,10 @@ impl Node {
     /// Lets those sleep whom nobody has asked for.
     pub(crate) fn rest(&mut self) {
         for app in self.apps.values_mut() {
+            // What a rollout may go back to stays loaded.
+            if app.canary.is_some() {
+                continue;
+            }
             let Some(serving) = &mut app.serving else { continue };
             let ready = &mut serving.ready;
             let is_quiet = ready.target.is_loaded() && ready.plan.may_sleep() && !ready.target.was_used();

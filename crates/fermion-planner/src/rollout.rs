@@ -42,6 +42,9 @@ pub struct Spec {
     pub mirror: Option<u64>,
     /// Seconds after promotion during which the old release stays ready.
     pub post_bake: u64,
+    /// Whether a step goes on only with a score and a cleared failure rate. Without, it goes on when its bake is over and
+    /// nothing was found, traffic or not: for strategies that only watch.
+    pub scored: bool,
 }
 
 /// Why a rollout waits.
@@ -237,6 +240,8 @@ pub struct Observed {
     pub admitted: Option<bool>,
     /// Whether the canary is ready on its nodes.
     pub canary_ready: bool,
+    /// Whether a node says that it cannot be made ready.
+    pub canary_failed: bool,
     /// Whether the stable release is ready on its nodes.
     pub stable_ready: bool,
     /// Whether the nodes hold the stable release's package and native code themselves.

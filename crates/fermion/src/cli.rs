@@ -7,6 +7,7 @@ mod native;
 mod reach;
 mod registries;
 mod registry;
+mod rollout;
 mod snapshot;
 mod trust;
 
@@ -28,6 +29,7 @@ pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteAr
 pub(crate) use registry::{
     AnonymousRight, QuotaArgs, RegistryAction, RegistryServe, RegistryServerArgs, TokenAction,
 };
+pub(crate) use rollout::{PlanArgs, RolloutAction, RolloutArgs};
 pub(crate) use snapshot::SnapshotArgs;
 pub(crate) use trust::{
     ApplyTo, ChannelAction, ChannelArgs, ChannelPublish, KeyAction, KeyArgs, KeyImport, KeyNew, KeyRevoke,
@@ -94,6 +96,18 @@ pub(crate) enum Command {
     Releases(AppArgs),
     /// Route an app to an earlier release.
     Rollback(RollbackArgs),
+    /// Say what a deploy of a folder would do to traffic, step by step.
+    Plan(PlanArgs),
+    /// Show, follow and list rollouts.
+    Rollout(RolloutArgs),
+    /// Let a paused rollout go on to its next step.
+    Promote(AppArgs),
+    /// Keep a rollout where it is.
+    Pause(AppArgs),
+    /// Let a paused rollout go on with its step.
+    Resume(AppArgs),
+    /// Take a rollout back: all traffic to the old release, at once.
+    Abort(AppArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
     /// Try the canary judge on figures of your own.
@@ -412,6 +426,12 @@ pub(crate) struct DeployArgs {
     /// Go on although policies deny it, in an emergency; the reason is kept on record and shown with the release.
     #[arg(long, value_name = "REASON")]
     pub(crate) override_policy: Option<String>,
+    /// Take over at once, whatever spec.rollout says.
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Deploy a package again that was rolled out before and went back.
+    #[arg(long)]
+    pub(crate) retry: bool,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }

@@ -14,6 +14,7 @@ mod policy;
 mod pull;
 mod push;
 pub(crate) mod registry;
+mod rollout;
 mod sign;
 pub(crate) mod transfer;
 mod trust;
@@ -22,6 +23,7 @@ mod watch;
 
 use anyhow::Result;
 use clap::CommandFactory;
+use fermion_api::RolloutCommand;
 
 use crate::cli::{Cli, Command};
 use crate::signals::Signals;
@@ -52,6 +54,12 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Gc(arguments) => admin::collect(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,
         Command::Rollback(arguments) => admin::rollback(&arguments, json).await,
+        Command::Plan(arguments) => rollout::plan(&arguments, json),
+        Command::Rollout(arguments) => rollout::run(&arguments, json).await,
+        Command::Promote(app) => rollout::order(&app, RolloutCommand::Promote, json).await,
+        Command::Pause(app) => rollout::order(&app, RolloutCommand::Pause, json).await,
+        Command::Resume(app) => rollout::order(&app, RolloutCommand::Resume, json).await,
+        Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
         Command::Judge(arguments) => judge::run(&arguments, json),
         Command::Completion { shell } => {

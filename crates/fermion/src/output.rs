@@ -1,7 +1,7 @@
 //! What people and scripts read: lines and tables, or one JSON document. Times are milliseconds with one decimal, codes
 //! stand before words.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use fermion_api::Step;
@@ -21,6 +21,15 @@ pub(crate) fn line(text: impl AsRef<str>) {
 /// Prints a line to standard error.
 pub(crate) fn note(text: impl AsRef<str>) {
     drop(writeln!(std::io::stderr().lock(), "{}", text.as_ref()));
+}
+
+/// Writes over the terminal's last line; nothing where there is no terminal.
+pub(crate) fn live(text: &str) {
+    let mut err = std::io::stderr().lock();
+    if err.is_terminal() {
+        drop(write!(err, "\r\x1b[2K{text}"));
+        drop(err.flush());
+    }
 }
 
 /// Prints a value as indented JSON.

@@ -239,6 +239,8 @@ pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequ
         config: app.config.clone(),
         expected: None,
         override_policy: None,
+        rollout: app.rollout.clone(),
+        retry: false,
     }
 }
 

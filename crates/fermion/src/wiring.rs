@@ -193,6 +193,7 @@ fn control(
         logs: logs.clone(),
         metrics: Arc::new(move || telemetry.render()),
         clock,
+        salt: Arc::new(salt),
         token: AdminToken::load_or_create(&data.token(), |bytes| {
             getrandom::fill(bytes).map_err(std::io::Error::other)
         })?,
@@ -204,6 +205,13 @@ fn control(
         },
     })?;
     Ok(control)
+}
+
+/// 32 hexadecimal digits that nobody can guess.
+fn salt() -> std::io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What is left of the platform for whoever talks to the person in front of it.

@@ -65,6 +65,8 @@ impl Bound {
         let mut reconciler = JoinSet::new();
         let (control, stop) = (self.control.clone(), shutdown.clone());
         reconciler.spawn(async move { control.run_reconciler(stop).await });
+        let (control, stop) = (self.control.clone(), shutdown.clone());
+        reconciler.spawn(async move { control.run_rollouts(stop).await });
         let service = TowerToHyperService::new(self.control.router(shutdown.clone()).merge(self.mounted));
         listener::serve(self.listener, service, BOUNDS, "admin API", shutdown).await;
         while reconciler.join_next().await.is_some() {}

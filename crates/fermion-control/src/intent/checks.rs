@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use fermion_api::Refs;
 use fermion_api::limits::{CONFIG_BYTES_MAX, CONFIG_KEYS_MAX, REF_TAGS_MAX};
 use fermion_bus::limits::VALUE_BYTES_MAX;
-use fermion_model::Digest;
 use fermion_model::release::Route;
+use fermion_model::{Digest, Release};
 
 use crate::Error;
 use crate::claims::route_text;
+use crate::documents::AppDocument;
 use crate::plan::{KnownApp, State};
 
 /// Room in an app's part of an assignment beside its releases: braces, schema, generation.
@@ -22,6 +23,22 @@ pub(super) fn check_claims(state: &State, name: &str, routes: &[Route]) -> Resul
             route: route_text(route),
             app: name.to_owned(),
             other: other.to_owned(),
+        }),
+    }
+}
+
+/// Refuses a package that was rolled out before and went back, unless it is asked for again by name.
+pub(super) fn check_quarantine(document: &AppDocument, release: &Release, retry: bool) -> Result<(), Error> {
+    let known = document
+        .quarantined
+        .iter()
+        .find(|known| known.digest == release.digest);
+    match known.filter(|_| !retry) {
+        None => Ok(()),
+        Some(known) => Err(Error::Quarantined {
+            app: release.app.clone(),
+            release: known.release,
+            why: known.why.clone(),
         }),
     }
 }

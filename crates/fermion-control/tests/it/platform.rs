@@ -74,6 +74,7 @@ impl Platform {
             logs: logs.clone(),
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
+            salt: Arc::new(|| Ok("5a".repeat(16))),
             token: load_token(folder.path()),
             config: ControlConfig {
                 listen: "127.0.0.1:0".parse().unwrap(),
@@ -258,6 +259,8 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         routes: vec![route],
         config: Default::default(),
         expected: None,
+        rollout: None,
+        retry: false,
         override_policy: None,
     }
 }

@@ -74,6 +74,9 @@ fn must_go_back(next: &State, observed: &Observed, telemetry: Option<&Telemetry>
     if observed.command == Some(Command::Abort) {
         return Some(Reason::Person);
     }
+    if observed.canary_failed && next.phase != Phase::Pending {
+        return Some(Reason::Unready);
+    }
     if !next.phase.serving() {
         return None;
     }
@@ -215,6 +218,10 @@ fn judge(
     late: bool,
     now: u64,
 ) {
+    if !spec.scored && observed.registry && telemetry.is_some_and(|telemetry| !telemetry.both_fail) {
+        next_step(spec, next, now);
+        return;
+    }
     let verdict = telemetry
         .filter(|telemetry| !telemetry.both_fail)
         .and_then(|telemetry| telemetry.verdict)

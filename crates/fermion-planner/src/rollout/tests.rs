@@ -21,6 +21,7 @@ fn spec() -> Spec {
         steps: vec![step(500), step(2_500), step(5_000)],
         mirror: None,
         post_bake: 60,
+        scored: true,
     }
 }
 
@@ -62,6 +63,7 @@ impl World {
             weight: Some(self.weight),
             admitted: Some(true),
             canary_ready: self.ready,
+            canary_failed: false,
             stable_ready: true,
             stable_pinned: self.pinned,
             canary_running: self.running,
@@ -204,6 +206,7 @@ impl Trouble {
         observed.registry = self.registry;
         observed.stable_ready = self.stable_ready;
         observed.newer = self.newer;
+        observed.canary_failed = self.command == 5 && self.verdict == 0;
         if !self.heard {
             observed.weight = None;
         }
@@ -246,7 +249,7 @@ proptest! {
     /// The rules hold for every plan, whatever happens, and whenever the controller dies.
     #[test]
     fn no_plan_breaks_a_rule(troubles in prop::collection::vec(trouble(), 1..300)) {
-        let spec = spec();
+        let spec = Spec { scored: troubles.len() % 3 != 0, ..spec() };
         let mut world = World::new();
         let mut state = State::new(1, world.now);
         for trouble in &troubles {
@@ -440,4 +443,33 @@ fn counts_and_checks_are_those_of_argo_rollouts() {
     ] {
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn what_cannot_be_made_ready_goes_back_before_it_has_traffic() {
+    let (state, world) = run(&spec(), |_, state, _, observed| {
+        observed.canary_failed = state.phase == Phase::Prewarming;
+    });
+    assert_eq!(state.phase, Phase::RolledBack(Reason::Unready));
+    assert_eq!(world.weight_most, 0);
+}
+
+#[test]
+fn what_is_only_watched_goes_on_without_traffic_and_back_on_proof() {
+    let spec = Spec {
+        scored: false,
+        ..spec()
+    };
+    let quiet = |_: usize, _: &State, _: &mut World, observed: &mut Observed| {
+        observed.telemetry = Some(Telemetry::default());
+    };
+    assert_eq!(run(&spec, quiet).0.phase, Phase::Succeeded);
+    let (state, _) = run(&spec, |_, state, _, observed| {
+        let failing = state.phase == Phase::Baking;
+        observed.telemetry = Some(Telemetry {
+            failures: vec![(Arm::Canary, 0.05); if failing { 3 } else { 0 }],
+            ..Telemetry::default()
+        });
+    });
+    assert_eq!(state.phase, Phase::RolledBack(Reason::Sequential));
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use fermion_api::{
-    AppView, Client, CollectRequest, DeployResult, RefTag, Refs, ReleaseState, ReleaseView, RollbackRequest,
+    AppView, Client, CollectRequest, DeployRequest, DeployResult, RefTag, Refs, ReleaseState, ReleaseView,
+    RollbackRequest,
 };
 use fermion_model::RemoteReference;
 use fermion_model::app::App;
@@ -67,12 +68,21 @@ async fn deploy_from(
         output::note(format!("{}: the platform pulls {source}", app.name));
     }
     let mut request = project::request(&app, Some(source));
-    request.override_policy = arguments.override_policy.clone();
+    choose(&mut request, arguments);
     let result = client(&arguments.admin)?
         .deploy(&app.namespace, &app.name, &request)
         .await?;
     show(&result, app.name.as_str(), json);
     Ok(())
+}
+
+/// What the command line says beside the files.
+fn choose(request: &mut DeployRequest, arguments: &DeployArgs) {
+    request.override_policy = arguments.override_policy.clone();
+    request.retry = arguments.retry;
+    if arguments.now {
+        request.rollout = None;
+    }
 }
 
 /// Builds, packs and signs here; uploads what is missing.
@@ -101,7 +111,7 @@ async fn deploy_folder(arguments: &DeployArgs, json: bool) -> Result<()> {
         tag: tag.clone(),
         digest: *digest,
     });
-    request.override_policy = arguments.override_policy.clone();
+    choose(&mut request, arguments);
     request.refs = Some(Refs {
         name: export.refs.name.clone(),
         tags: tags.collect(),
@@ -118,6 +128,16 @@ fn show(result: &DeployResult, app: &str, json: bool) {
         return output::json(result);
     }
     let release = &result.release;
+    if let Some(rollout) = &result.rollout {
+        output::line(format!(
+            "{app} {} {}: {}",
+            rollout.canary, rollout.phase, rollout.why
+        ));
+        output::line(format!(
+            "  `fermion rollout watch {app}` follows it, `fermion abort {app}` takes it back"
+        ));
+        return;
+    }
     let changed = result.created || result.previous.is_some_and(|previous| previous != release.number);
     let what = if changed { "is now" } else { "already is" };
     output::line(format!(
@@ -207,6 +227,8 @@ pub(crate) async fn releases(arguments: &AppArgs, json: bool) -> Result<()> {
         .map(|release| {
             let state = match release.state {
                 ReleaseState::Active => "active".to_owned(),
+                ReleaseState::Canary => "canary".to_owned(),
+                ReleaseState::Waiting => "waiting".to_owned(),
                 ReleaseState::Superseded => "superseded".to_owned(),
                 ReleaseState::Failed => {
                     format!(

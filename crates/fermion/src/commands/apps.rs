@@ -43,7 +43,13 @@ pub(crate) fn state(app: &AppView) -> String {
         {
             "serving; policy passed by".to_owned()
         }
-        (None, Some(_)) => "serving".to_owned(),
+        (None, Some(_)) => match (app.canary, app.canary_weight) {
+            (Some(canary), Some(weight)) => {
+                format!("serving; {canary} has {} %", f64::from(weight) / 100.0)
+            }
+            (Some(canary), None) => format!("serving; {canary} is made ready"),
+            _ => "serving".to_owned(),
+        },
         (Some(problem), Some(_)) => format!("serving; {wanted} refused: {}", problem.code),
         (Some(problem), None) => format!("down: {}", problem.code),
         (None, None) => "starting".to_owned(),

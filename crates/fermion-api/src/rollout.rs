@@ -1,0 +1,168 @@
+//! What requests and answers hold about rollouts.
+
+use fermion_model::{AppName, Namespace, ReleaseNumber};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a person wants of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RolloutCommand {
+    /// To the next step, though nothing says that this one is good. Only of one that is paused.
+    Promote,
+    /// Wait, with the share of traffic as it is.
+    Pause,
+    /// Go on with the step, from its beginning.
+    Resume,
+    /// Back to the old release.
+    Abort,
+}
+
+/// Decides a rollout that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutOrder {
+    /// What to do.
+    pub command: RolloutCommand,
+    /// Refuse unless this rollout is the one under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<u64>,
+    /// Refuse unless it is at this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+}
+
+/// One step: how much traffic, for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutStepView {
+    /// The new release's share of traffic, in hundredths of a percent.
+    pub weight: u16,
+    /// Seconds for which it is watched before it is judged.
+    pub bake_seconds: u64,
+}
+
+/// What one of the two releases has done since the rollout began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ArmView {
+    /// The release.
+    #[schema(value_type = u32)]
+    pub release: ReleaseNumber,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of them those that failed by another's fault than the client's: users hit.
+    pub failures: u64,
+    /// The median time to the end of an answer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// The time within which 99 of 100 ended, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+/// What the judge found of one metric.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutFinding {
+    /// Which metric.
+    pub metric: String,
+    /// `pass`, `high`, `low`, `nodata`, `nodata-fail`, `error` or `inconclusive`.
+    pub found: String,
+    /// In words, with figures.
+    pub reason: String,
+}
+
+/// The verdict on one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutVerdict {
+    /// Which step, from 0.
+    pub step: usize,
+    /// Seconds since the Unix epoch.
+    pub at: u64,
+    /// `pass`, `marginal`, `fail` or `inconclusive`.
+    pub verdict: String,
+    /// 0 to 100.
+    pub score: f64,
+    /// Metric by metric.
+    pub findings: Vec<RolloutFinding>,
+}
+
+/// One transition of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutEventView {
+    /// Seconds since the Unix epoch.
+    pub at: u64,
+    /// The phase that was entered.
+    pub phase: String,
+    /// The new release's share of traffic then, in hundredths of a percent.
+    pub weight: u16,
+    /// Who: `fermion` if nobody in particular.
+    pub by: String,
+    /// Why, in words with figures.
+    pub why: String,
+}
+
+/// One rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutView {
+    /// Counts up per app.
+    pub id: u64,
+    /// The tenant.
+    #[schema(value_type = String)]
+    pub namespace: Namespace,
+    /// The app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// `canary`, `blue-green` or `rolling`.
+    pub strategy: String,
+    /// The release that serves everybody else.
+    #[schema(value_type = u32)]
+    pub stable: ReleaseNumber,
+    /// The release that is rolled out.
+    #[schema(value_type = u32)]
+    pub canary: ReleaseNumber,
+    /// Where it stands: `baking`, `paused: marginal`, `rolled-back: sequential`, ...
+    pub phase: String,
+    /// The same in words, with figures.
+    pub why: String,
+    /// True if nothing happens any more.
+    pub over: bool,
+    /// The step it is at, from 0.
+    pub step: usize,
+    /// Every step.
+    pub steps: Vec<RolloutStepView>,
+    /// The new release's share of traffic, in hundredths of a percent.
+    pub weight: u16,
+    /// When the phase ends, in seconds since the Unix epoch; absent where nothing but an event ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Seconds since the Unix epoch.
+    pub begun_at: u64,
+    /// Who deployed.
+    pub begun_by: String,
+    /// Seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// The release that has its turn afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub next: Option<ReleaseNumber>,
+    /// The old release.
+    pub stable_arm: ArmView,
+    /// The new one.
+    pub canary_arm: ArmView,
+    /// The chance of ever seeing so much evidence that the new release fails more often, if it does not.
+    pub failing_more_p: f64,
+    /// The same of its being slower; absent until enough is known of the old release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_p: Option<f64>,
+    /// What the judge said, the newest last.
+    pub verdicts: Vec<RolloutVerdict>,
+    /// What happened, the newest last.
+    pub events: Vec<RolloutEventView>,
+}
+
+/// Rollouts of one app, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutList {
+    /// The rollouts.
+    pub rollouts: Vec<RolloutView>,
+}
