@@ -1,3 +1,5 @@
+//! Who is in the share: as often as the weight says, for as long as it does not shrink, and not by choice.
+
 use fermion_model::rollout::{Condition, Field};
 use http::header::{COOKIE, HeaderValue};
 use xxhash_rust::xxh3::xxh3_64;
