@@ -100,7 +100,8 @@ impl<B: Body<Data = Bytes, Error = Failure>, R: Record> AnswerBody<B, R> {
     pub(crate) fn replace(self: Pin<&mut Self>, failure: &Failure) -> Parts {
         let mut this = self.project();
         this.tally.fail(failure);
-        let (parts, fixed) = problem::answer(failure, Some(&this.tally.trace().trace_id)).into_parts();
+        let (mut parts, fixed) = problem::answer(failure, Some(&this.tally.trace().trace_id)).into_parts();
+        this.tally.issue_cookie(&mut parts.headers);
         this.tally.status = parts.status.as_u16();
         this.guest.set(None);
         *this.first = None;

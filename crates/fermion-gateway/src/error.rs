@@ -36,6 +36,14 @@ pub enum Error {
         /// Host, path and method they share.
         route: String,
     },
+    /// How an app's requests are shared during a rollout cannot be understood.
+    #[error("the rollout of {app} cannot be routed: {reason}")]
+    Split {
+        /// `namespace/app`.
+        app: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A serving thread could not be started, or ended before its time.
     #[error("serving thread {index} failed: {source}")]
     Thread {

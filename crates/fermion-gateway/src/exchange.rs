@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
+use fermion_model::frame::Arm;
 use fermion_model::record::Served;
 use http::header::{self, HeaderValue};
 use http::response::Parts;
@@ -18,6 +19,7 @@ use crate::check::{self, Target};
 use crate::connection::{InFlight, ThreadState};
 use crate::limits::ServerLimits;
 use crate::record::{PerThread, Progress, Tally};
+use crate::trace::random_id;
 use crate::{Dispatch, Lookup, Record, RequestBody, RouteTable, TraceContext, problem};
 
 /// What every connection of one serving thread needs.
@@ -69,7 +71,8 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         tally.in_flight = Some(in_flight);
         tally.upload = request.body().meter().cloned();
         match self.try_answer(request, &mut tally).await {
-            Ok(accepted) => {
+            Ok(mut accepted) => {
+                tally.issue_cookie(&mut accepted.parts.headers);
                 tally.head(accepted.parts.status.as_u16());
                 let body =
                     AnswerBody::guest(accepted.body, accepted.body_bytes_max, accepted.declared, tally);
@@ -90,7 +93,7 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         if check::request(&mut request)? == Target::Server {
             return Err(Refusal::ServerOptions);
         }
-        let (target, strip) = self.route(&request)?;
+        let (target, strip) = self.route(&mut request, tally)?;
         tally.served = Some(Arc::clone(target.served()));
         request.body_mut().limit(target.limits().request_body_bytes)?;
         request.body_mut().yield_to(target.admission());
@@ -138,14 +141,28 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         })
     }
 
-    fn route(&self, request: &Request<RequestBody>) -> Result<(Arc<D>, usize), Refusal> {
+    /// Who answers, and how much of the path is not theirs. During a rollout the request's own caller decides.
+    fn route(
+        &self,
+        request: &mut Request<RequestBody>,
+        tally: &mut Tally<R>,
+    ) -> Result<(Arc<D>, usize), Refusal> {
         let host = request
             .headers()
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
         let routes = self.routes.load();
         match routes.lookup(host, request.uri().path(), request.method()) {
-            Lookup::Found(found) => Ok((Arc::clone(found.target), found.strip)),
+            Lookup::Found(found) => {
+                let mut target = found.target;
+                if let Some(share) = found.share {
+                    tally.assigned = share.assign(request, random_id);
+                    if tally.assigned.arm == Arm::Canary {
+                        target = share.canary();
+                    }
+                }
+                Ok((Arc::clone(target), found.strip))
+            }
             Lookup::MethodNotAllowed(allow) => Err(Refusal::Method(allow)),
             Lookup::None => Err(Refusal::Failure(Failure::from(Fault::NoRoute))),
         }
@@ -171,7 +188,8 @@ fn flow(served: &Arc<Served>) -> u64 {
 /// The platform's answer.
 fn refused_with<B, R: Record>(failure: &Failure, mut tally: Tally<R>) -> Response<AnswerBody<B, R>> {
     tally.fail(failure);
-    let (parts, fixed) = problem::answer(failure, Some(&tally.trace().trace_id)).into_parts();
+    let (mut parts, fixed) = problem::answer(failure, Some(&tally.trace().trace_id)).into_parts();
+    tally.issue_cookie(&mut parts.headers);
     tally.head(parts.status.as_u16());
     Response::from_parts(parts, AnswerBody::fixed(fixed, tally))
 }

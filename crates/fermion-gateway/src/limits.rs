@@ -89,6 +89,13 @@ pub const HAND_OVER_FROM: usize = 2;
 /// What `retry-after` says with 503, seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
+/// How long a caller keeps the cookie by which a rollout knows them again, seconds: longer than all but the slowest
+/// rollouts take.
+pub const SHARE_COOKIE_SECONDS: u32 = 7 * 24 * 60 * 60;
+/// Cookies of that name in one request whose signature is checked: one is ours, another may be left from elsewhere in
+/// the domain.
+pub const SHARE_COOKIES_CHECKED_MAX: usize = 4;
+
 /// Finishing what is in flight at shutdown: below the 30 s after which supervisors kill.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
 

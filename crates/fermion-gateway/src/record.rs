@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
 use fermion_model::record::{RequestRecord, Served};
-use http::Method;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, Method};
 
 use crate::connection::InFlight;
 use crate::request_body::BodyMeter;
+use crate::share::Assigned;
 use crate::{TraceContext, UsageMeter, clock};
 
 /// Takes the record of every request, on the request's own thread: it must not block.
@@ -48,6 +50,7 @@ pub(crate) struct Tally<R: Record> {
     method: Method,
     path: String,
     pub(crate) served: Option<Arc<Served>>,
+    pub(crate) assigned: Assigned,
     pub(crate) status: u16,
     fault: Option<Fault>,
     detail: String,
@@ -73,6 +76,7 @@ impl<R: Record> Tally<R> {
                 String::new()
             },
             served: None,
+            assigned: Assigned::default(),
             status: 0,
             fault: None,
             detail: String::new(),
@@ -98,6 +102,14 @@ impl<R: Record> Tally<R> {
     pub(crate) fn head(&mut self, status: u16) {
         self.status = status;
         self.first_byte = Some(self.elapsed());
+    }
+
+    /// Gives a caller the cookie that was made for them, whoever answers: one who comes again after a failure is to be
+    /// known.
+    pub(crate) fn issue_cookie(&self, headers: &mut HeaderMap) {
+        if let Some(cookie) = &self.assigned.cookie {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
     }
 
     /// The platform answers, or cuts the answer, for this reason. The first reason stays.
@@ -138,6 +150,8 @@ impl<R: Record> Drop for Tally<R> {
             cpu: usage.cpu,
             bytes_in: self.upload.as_ref().map_or(0, |meter| meter.bytes()),
             bytes_out: self.bytes_out,
+            arm: self.assigned.arm,
+            caller: self.assigned.caller,
         });
     }
 }

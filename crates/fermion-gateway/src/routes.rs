@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fermion_model::release::Route;
 use http::Method;
 
-use crate::{Dispatch, Error};
+use crate::{Dispatch, Error, Share};
 
 /// Hosts are DNS names or addresses: 253 characters at most, and room for brackets.
 const HOST_BYTES_MAX: usize = 255;
@@ -36,7 +36,19 @@ struct Entry<D> {
     /// `None` takes every method.
     method: Option<Method>,
     target: Arc<D>,
+    share: Option<Arc<Share<D>>>,
     strip: usize,
+}
+
+/// A route, who answers its requests, and who answers some of them instead.
+#[derive(Debug)]
+pub struct Routed<D> {
+    /// Which requests.
+    pub route: Route,
+    /// Who answers.
+    pub target: Arc<D>,
+    /// What a release of the same app that is being rolled out gets of them.
+    pub share: Option<Arc<Share<D>>>,
 }
 
 /// What a lookup found.
@@ -55,6 +67,8 @@ pub enum Lookup<'a, D> {
 pub struct Match<'a, D> {
     /// Who answers.
     pub target: &'a Arc<D>,
+    /// Who answers some of the requests instead.
+    pub share: Option<&'a Share<D>>,
     /// Bytes to take off the front of the path.
     pub strip: usize,
 }
@@ -83,15 +97,16 @@ impl<D: Dispatch> RouteTable<D> {
     /// # Errors
     /// [`Error::Route`] for a host, path or method that is not valid, [`Error::AmbiguousRoute`] when two apps want the
     /// same requests. The same app may name a route twice.
-    pub fn build(routes: Vec<(Route, Arc<D>)>) -> Result<Self, Error> {
+    pub fn build(routes: Vec<Routed<D>>) -> Result<Self, Error> {
         let mut table = Self::empty();
-        for (route, target) in routes {
-            table.add(&route, &target)?;
+        for routed in &routes {
+            table.add(routed)?;
         }
         Ok(table)
     }
 
-    fn add(&mut self, route: &Route, target: &Arc<D>) -> Result<(), Error> {
+    fn add(&mut self, routed: &Routed<D>) -> Result<(), Error> {
+        let Routed { route, target, share } = routed;
         let refuse = |reason| Error::Route {
             app: name_of(target),
             route: show(route, None),
@@ -145,6 +160,7 @@ impl<D: Dispatch> RouteTable<D> {
             entries.push(Entry {
                 method,
                 target: Arc::clone(target),
+                share: share.clone(),
                 strip,
             });
         }
@@ -244,6 +260,7 @@ fn pick<'a, D>(
             _ => {
                 return Some(Match {
                     target: &entry.target,
+                    share: entry.share.as_deref(),
                     strip: entry.strip,
                 });
             }

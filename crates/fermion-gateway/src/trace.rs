@@ -27,11 +27,8 @@ pub struct TraceContext {
 impl TraceContext {
     /// A trace that begins here, not sampled.
     pub fn fresh() -> Self {
-        let mut trace_id = [0; 16];
-        trace_id[..8].copy_from_slice(&random_u64().to_be_bytes());
-        trace_id[8..].copy_from_slice(&random_u64().to_be_bytes());
         Self {
-            trace_id,
+            trace_id: random_id(),
             parent_id: None,
             span_id: random_u64().to_be_bytes(),
             flags: 0,
@@ -85,7 +82,8 @@ pub(crate) fn trace_id_hex(trace_id: &[u8; 16]) -> String {
     text.iter().map(|&b| char::from(b)).collect()
 }
 
-fn write_hex(bytes: &[u8], out: &mut [u8]) {
+/// Lower-case hexadecimal digits, two a byte.
+pub(crate) fn write_hex(bytes: &[u8], out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -93,7 +91,8 @@ fn write_hex(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-fn read_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+/// The bytes of `2 * N` lower-case hexadecimal digits.
+pub(crate) fn read_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
@@ -124,6 +123,14 @@ fn parse(text: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let parent_id = read_hex::<8>(&text[36..52])?;
     let [flags] = read_hex::<1>(&text[53..55])?;
     (trace_id != [0; 16] && parent_id != [0; 8]).then_some((trace_id, parent_id, flags & 1))
+}
+
+/// 16 bytes that are unique, not secret.
+pub(crate) fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random_u64().to_be_bytes());
+    id[8..].copy_from_slice(&random_u64().to_be_bytes());
+    id
 }
 
 thread_local! {

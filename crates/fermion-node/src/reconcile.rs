@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fermion_bus::{Bus, Entry, Event};
-use fermion_gateway::RouteTable;
+use fermion_gateway::{RouteTable, Routed};
 use fermion_model::assignment::{
     ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, Assignment, Canary, NodeStatus, Step, assignment_key,
 };
@@ -417,9 +417,13 @@ impl Node {
                 (Some(serving), _) => (&serving.release, Some(serving.ready.target.awake())),
                 (None, stopped) => (&app.wanted.release, stopped.as_ref()),
             };
-            target
-                .into_iter()
-                .flat_map(|target| release.routes.iter().map(|route| (route.clone(), target.clone())))
+            target.into_iter().flat_map(|target| {
+                release.routes.iter().map(|route| Routed {
+                    route: route.clone(),
+                    target: target.clone(),
+                    share: None,
+                })
+            })
         });
         let table = RouteTable::build(routes.collect())?;
         self.routes.store(Arc::new(table));

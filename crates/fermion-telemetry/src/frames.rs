@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fermion_model::Blame;
 use fermion_model::frame::{Arm, FrameSeries, SLOW_START};
 use fermion_model::record::{RequestRecord, Served};
+use fermion_planner::judge::thinning::Thinning;
 
 use crate::limits::{FRAME_SERIES_MAX, SHARDS_MAX};
 use crate::release_metrics::thread_index;
@@ -34,6 +36,10 @@ struct Shard {
 pub struct Frames {
     shards: Box<[Shard]>,
     unlisted: AtomicU64,
+    /// Seconds at the last look. No request reads a clock.
+    now: AtomicU64,
+    /// Who has failed lately. Only failures of callers who are known lock it.
+    failed: Mutex<Thinning>,
 }
 
 /// What is taken out for one frame.
@@ -53,6 +59,8 @@ impl Default for Frames {
                 .map(|_| Shard::default())
                 .collect(),
             unlisted: AtomicU64::new(0),
+            now: AtomicU64::new(0),
+            failed: Mutex::default(),
         }
     }
 }
@@ -61,19 +69,34 @@ impl Frames {
     /// Takes in one request. What no app served is nobody's.
     pub fn observe(&self, record: &RequestRecord) {
         let Some(served) = &record.served else { return };
+        let key = (Arc::as_ptr(served).addr(), record.arm);
+        let is_distinct = is_failure(record) && self.is_distinct(key.0, record.caller);
         let shard = &self.shards[thread_index() % self.shards.len()];
         let mut entries = shard.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (Arc::as_ptr(served).addr(), Arm::Stable);
         if entries.len() >= FRAME_SERIES_MAX && !entries.contains_key(&key) {
             self.unlisted.fetch_add(1, Relaxed);
             return;
         }
         let entry = entries.entry(key).or_insert_with(|| Entry::new(served, key.1));
         entry.add(record);
+        entry.series.distinct_failures += u64::from(is_distinct);
     }
 
-    /// Everything since the last call.
-    pub fn take(&self) -> Taken {
+    /// Whether a failure of this release is the first of its caller lately. Nobody in particular is always another one.
+    fn is_distinct(&self, release: usize, caller: u64) -> bool {
+        if caller == 0 {
+            return true;
+        }
+        // A caller who was moved from one release to the other has not failed there yet.
+        let key = caller ^ u64::try_from(release).unwrap_or(u64::MAX);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.counts(key, self.now.load(Relaxed))
+    }
+
+    /// Everything since the last call. `now` is the time by a monotonic clock, whatever it counts from: failures until
+    /// the next call are thinned by it.
+    pub fn take(&self, now: Duration) -> Taken {
+        self.now.store(now.as_secs(), Relaxed);
         let mut merged: HashMap<(Arc<Served>, Arm), FrameSeries> = HashMap::new();
         for shard in &self.shards {
             let entries = {
@@ -97,6 +120,11 @@ impl Frames {
         let unlisted = self.unlisted.swap(0, Relaxed);
         Taken { series, unlisted }
     }
+}
+
+/// Whether somebody else than the client is to blame for how a request went.
+fn is_failure(record: &RequestRecord) -> bool {
+    record.blame().is_some_and(|blame| blame != Blame::Client)
 }
 
 impl Entry {
@@ -124,9 +152,6 @@ impl Entry {
             Some(Blame::Upstream) => series.upstream_failures += 1,
             Some(Blame::Platform) => series.platform_failures += 1,
         }
-        if record.blame().is_some_and(|blame| blame != Blame::Client) {
-            series.distinct_failures += 1;
-        }
         if let Some(fault) = record.fault {
             *self.faults.entry(fault.code()).or_default() += 1;
         }
@@ -151,8 +176,6 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use fermion_model::Fault;
 
     use super::*;
@@ -176,6 +199,8 @@ mod tests {
             cpu: Duration::from_millis(1),
             bytes_in: 0,
             bytes_out: 0,
+            arm: Arm::Stable,
+            caller: 0,
         }
     }
 
@@ -207,7 +232,7 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        let taken = frames.take();
+        let taken = frames.take(Duration::ZERO);
         let [series] = taken.series.as_slice() else {
             panic!("{taken:?}")
         };
@@ -229,7 +254,54 @@ mod tests {
             (20, 20, 20)
         );
         assert_eq!(series.faults["GUEST_TRAP"], 4);
-        assert_eq!(frames.take(), Taken::default());
+        assert_eq!(frames.take(Duration::ZERO), Taken::default());
+    }
+
+    #[test]
+    fn parts_of_a_rollout_are_apart_and_a_caller_fails_once_in_ten_seconds() {
+        let frames = Frames::default();
+        let [old, new] = [7, 8].map(|release| {
+            Arc::new(Served {
+                namespace: "shop".to_owned(),
+                app: "tax".to_owned(),
+                release,
+            })
+        });
+        let fails = |served, arm, caller| RequestRecord {
+            arm,
+            caller,
+            ..record(Some(served), 500, None)
+        };
+        let mut counted = Vec::new();
+        for second in 1..=25 {
+            for _ in 0..3 {
+                frames.observe(&fails(&new, Arm::Canary, 1));
+            }
+            frames.observe(&fails(&new, Arm::Canary, second + 1));
+            frames.observe(&fails(&new, Arm::Canary, 0));
+            frames.observe(&fails(&new, Arm::Canary, 0));
+            frames.observe(&fails(&old, Arm::Stable, 1));
+            frames.observe(&RequestRecord {
+                caller: 100 + second,
+                ..record(Some(&new), 404, None)
+            });
+            let taken = frames.take(Duration::from_secs(second));
+            let parts: Vec<_> = taken.series.iter().map(|s| (s.release, s.arm)).collect();
+            assert_eq!(parts, [(7, Arm::Stable), (8, Arm::Stable), (8, Arm::Canary)]);
+            assert_eq!(
+                (taken.series[1].distinct_failures, taken.series[2].failures()),
+                (0, 6)
+            );
+            counted.push((
+                taken.series[0].distinct_failures,
+                taken.series[2].distinct_failures,
+            ));
+        }
+        // Three others, and the one who fails all the time in seconds 0, 10 and 20.
+        let expected: Vec<_> = (0..25)
+            .map(|second| if second % 10 == 0 { (1, 4) } else { (0, 3) })
+            .collect();
+        assert_eq!(counted, expected);
     }
 
     #[test]
@@ -247,7 +319,7 @@ mod tests {
         for name in &names {
             frames.observe(&record(Some(name), 200, None));
         }
-        let taken = frames.take();
+        let taken = frames.take(Duration::ZERO);
         assert_eq!((taken.series.len(), taken.unlisted), (FRAME_SERIES_MAX, 3));
     }
 }

@@ -41,14 +41,17 @@ impl FrameSender {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut tick = interval(FRAME_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            self.send();
+        let (mut began, mut elapsed) = (None, Duration::ZERO);
+        while let Some(now) = shutdown.run_until_cancelled(tick.tick()).await {
+            elapsed = now.saturating_duration_since(*began.get_or_insert(now));
+            self.send(elapsed);
         }
-        self.send();
+        self.send(elapsed);
     }
 
-    fn send(&mut self) {
-        let taken = self.requests.take();
+    /// `elapsed` is the time since the first frame, which no clock can set back.
+    fn send(&mut self, elapsed: Duration) {
+        let taken = self.requests.take(elapsed);
         // A clock that was set back gives an interval without length instead of a negative one.
         let until = milliseconds_now();
         let frame = Frame {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use fermion_gateway::{RouteTable, Server, ServerConfig};
+use fermion_gateway::{RouteTable, Routed, Server, ServerConfig};
 use fermion_model::record::Served;
 use fermion_model::release::Route;
 use fermion_model::{Digest, units};
@@ -58,7 +58,11 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         methods: Vec::new(),
         strip_prefix: false,
     };
-    let table = RouteTable::build(vec![(everything, target)])?;
+    let table = RouteTable::build(vec![Routed {
+        route: everything,
+        target,
+        share: None,
+    }])?;
     let bound = Server::bind(config)?;
     announce(
         &arguments,

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fermion_gateway::{Drained, Record, RouteTable, Server, ServerConfig, ServerLimits};
+use fermion_gateway::{Drained, Record, RouteTable, Routed, Server, ServerConfig, ServerLimits};
 use fermion_model::record::RequestRecord;
 use fermion_model::release::Route;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,15 @@ pub(crate) fn any(path: &str) -> Route {
     }
 }
 
+/// A route that is not shared.
+pub(crate) fn whole(route: Route, target: &Arc<App>) -> Routed<App> {
+    Routed {
+        route,
+        target: Arc::clone(target),
+        share: None,
+    }
+}
+
 /// Bounds short enough to wait for.
 pub(crate) fn quick() -> ServerLimits {
     ServerLimits {
@@ -67,7 +76,7 @@ impl Harness {
 
     pub(crate) fn with(app: App, limits: ServerLimits) -> Self {
         let app = Arc::new(app);
-        let table = RouteTable::build(vec![(any("/*"), Arc::clone(&app))]).unwrap();
+        let table = RouteTable::build(vec![whole(any("/*"), &app)]).unwrap();
         let routes = Arc::new(ArcSwap::from_pointee(table));
         let (sender, records) = sync_channel(100_000);
         let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap());

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use crate::app::App;
 use crate::harness::{Harness, quick};
 
-fn run<T>(harness: &Harness, test: impl AsyncFnOnce(SendRequest<Full<Bytes>>) -> T) -> T {
+pub(crate) fn run<T>(harness: &Harness, test: impl AsyncFnOnce(SendRequest<Full<Bytes>>) -> T) -> T {
     run_with(harness, &http2::Builder::new(TokioExecutor::new()), test)
 }
 
@@ -35,19 +35,19 @@ fn run_with<T>(
     })
 }
 
-fn get(path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
     Request::builder()
         .uri(format!("http://shop.example:81{path}"))
         .body(Full::default())
         .unwrap()
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub(crate) async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
 /// Waits for a record without holding up the client's own reactor.
-async fn record_beside(harness: &Harness) -> RequestRecord {
+pub(crate) async fn record_beside(harness: &Harness) -> RequestRecord {
     loop {
         if let Some(record) = harness.try_record() {
             return record;

@@ -15,3 +15,4 @@ mod hostile;
 mod http2;
 mod overload;
 mod routing;
+mod sharing;

@@ -7,7 +7,7 @@ use fermion_model::release::Route;
 use http::Method;
 
 use crate::app::App;
-use crate::harness::{Harness, any};
+use crate::harness::{Harness, any, whole};
 
 fn route(host: &str, path: &str, methods: &[&str]) -> Route {
     let methods = methods.iter().map(ToString::to_string).collect();
@@ -22,7 +22,7 @@ fn route(host: &str, path: &str, methods: &[&str]) -> Route {
 fn table(routes: Vec<(&str, Route)>) -> Result<RouteTable<App>, String> {
     let routes = routes
         .into_iter()
-        .map(|(app, route)| (route, Arc::new(App::named(app))))
+        .map(|(app, route)| whole(route, &Arc::new(App::named(app))))
         .collect();
     RouteTable::build(routes).map_err(|error| error.to_string())
 }
@@ -134,7 +134,7 @@ fn a_swapped_table_serves_the_next_request_of_an_open_connection() {
         ..any("/post")
     };
     let target = Arc::new(App::named("next"));
-    let table = RouteTable::build(vec![(stripped, Arc::clone(&target)), (posts, target)]).unwrap();
+    let table = RouteTable::build(vec![whole(stripped, &target), whole(posts, &target)]).unwrap();
     harness.routes.store(Arc::new(table));
     client.write(b"GET /next/x?q HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(client.reply().text().starts_with("next GET /x?q\n"));

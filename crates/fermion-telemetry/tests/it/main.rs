@@ -9,6 +9,7 @@ mod reference;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fermion_model::frame::Arm;
 use fermion_model::record::{RequestRecord, Served};
 use fermion_telemetry::Clock;
 
@@ -44,5 +45,7 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         cpu: Duration::from_millis(250),
         bytes_in: 3,
         bytes_out: 5,
+        arm: Arm::Stable,
+        caller: 0,
     }
 }

@@ -1,0 +1,143 @@
+//! What a split asks of a request: a header, a cookie or a parameter of the query, and perhaps its value.
+
+use fermion_model::rollout::{Condition, Field};
+use http::header::{HeaderMap, HeaderName};
+
+use super::cookies;
+
+/// One condition.
+#[derive(Debug)]
+pub(super) struct Asked {
+    place: Place,
+    /// Any if none.
+    value: Option<String>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Header(HeaderName),
+    Cookie(String),
+    Query(String),
+}
+
+/// A header's name in any case.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, &'static str> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header's name is one word")
+}
+
+impl Asked {
+    pub(super) fn new(condition: &Condition) -> Result<Self, &'static str> {
+        let name = &condition.name;
+        Ok(Self {
+            place: match condition.field {
+                Field::Header => Place::Header(header_name(name)?),
+                Field::Cookie => Place::Cookie(name.clone()),
+                Field::Query => Place::Query(name.clone()),
+            },
+            value: condition.value.clone(),
+        })
+    }
+
+    /// True if the request has it: in any of several fields, cookies or parameters of the name.
+    pub(super) fn holds(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        let wanted = self.value.as_deref();
+        let is_wanted = |value: &[u8]| wanted.is_none_or(|wanted| wanted.as_bytes() == value);
+        match &self.place {
+            Place::Header(name) => headers
+                .get_all(name)
+                .iter()
+                .any(|value| is_wanted(value.as_bytes())),
+            Place::Cookie(name) => {
+                cookies::pairs(headers).any(|(key, value)| key == name.as_bytes() && is_wanted(value))
+            }
+            Place::Query(name) => query.unwrap_or_default().split('&').any(|parameter| {
+                let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+                decoded(key).eq(name.bytes()) && wanted.is_none_or(|wanted| decoded(value).eq(wanted.bytes()))
+            }),
+        }
+    }
+}
+
+/// The bytes that a name or value of a query stands for (WHATWG URL, `application/x-www-form-urlencoded`). A `%` that
+/// begins no byte stands for itself.
+fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (byte, after) = match rest {
+            [] => return None,
+            [b'+', after @ ..] => (b' ', after),
+            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (b'%', &rest[1..]),
+            },
+            [byte, after @ ..] => (*byte, after),
+        };
+        rest = after;
+        Some(byte)
+    })
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn conditions_look_where_they_say() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-tester", "no"),
+            ("x-tester", "yes"),
+            ("cookie", "a=1; beta; b=x=y"),
+            ("cookie", "c=3"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let query = Some("lang=de&x+y=a%20b&=&100%&%6c=%C3%a4&e=");
+        for (field, name, value, holds) in [
+            (Field::Header, "X-Tester", None, true),
+            (Field::Header, "x-tester", Some("yes"), true),
+            (Field::Header, "x-tester", Some("YES"), false),
+            (Field::Header, "x-other", None, false),
+            (Field::Header, "x-other", Some(""), false),
+            (Field::Cookie, "a", Some("1"), true),
+            (Field::Cookie, "A", Some("1"), false),
+            (Field::Cookie, "beta", None, true),
+            (Field::Cookie, "b", Some("x=y"), true),
+            (Field::Cookie, "c", Some("3"), true),
+            (Field::Cookie, "c", Some("1"), false),
+            (Field::Query, "lang", Some("de"), true),
+            (Field::Query, "lang", Some("d"), false),
+            (Field::Query, "lan", None, false),
+            (Field::Query, "x y", Some("a b"), true),
+            (Field::Query, "100%", None, true),
+            (Field::Query, "l", Some("ä"), true),
+            (Field::Query, "e", Some(""), true),
+            (Field::Query, "f", None, false),
+        ] {
+            let asked = Asked::new(&Condition {
+                field,
+                name: name.to_owned(),
+                value: value.map(str::to_owned),
+            });
+            assert_eq!(
+                asked.unwrap().holds(&headers, query),
+                holds,
+                "{field:?} {name} {value:?}"
+            );
+        }
+        let lang = Condition {
+            field: Field::Query,
+            name: "lang".to_owned(),
+            value: None,
+        };
+        assert!(!Asked::new(&lang).unwrap().holds(&headers, None));
+    }
+}
