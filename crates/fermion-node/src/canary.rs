@@ -1,7 +1,9 @@
 //! A release that is rolled out beside the one that serves: made ready like any other, and then given the share of
 //! requests that the assignment says. When it takes over it is moved, not made again.
 
-use fermion_gateway::Dispatch as _;
+use std::sync::Arc;
+
+use fermion_gateway::{Dispatch as _, Share};
 use fermion_model::assignment::{Canary as Wanted, CanaryStatus, Problem};
 use fermion_telemetry::Telemetry;
 
@@ -9,6 +11,7 @@ use crate::app::{App, Attempt, Serving};
 use crate::error::Error;
 use crate::prepare::{Depth, Ready};
 use crate::reconcile::{Node, Prepared};
+use crate::target::Target;
 
 /// One app's release on its way.
 #[derive(Debug)]
@@ -76,6 +79,19 @@ impl App {
                 canary.ready.map(|ready| Serving { release, ready })
             }
         }
+    }
+
+    /// What the canary gets of the app's requests; none while it is not ready. Its own routes come with it when it takes
+    /// over: until then those of the release that serves lead to both.
+    pub(crate) fn share(&self) -> Result<Option<Arc<Share<Target>>>, Error> {
+        let Some(canary) = &self.canary else {
+            return Ok(None);
+        };
+        let Some(ready) = &canary.ready else {
+            return Ok(None);
+        };
+        let share = Share::new(&canary.wanted.split, ready.target.clone())?;
+        Ok(Some(Arc::new(share)))
     }
 
     /// Counts a release that is ready, and keeps the counters of the last few readable.

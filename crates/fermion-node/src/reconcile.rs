@@ -412,20 +412,21 @@ impl Node {
 
     /// Puts the new table in force, in one step. If it cannot be built, the old one stays.
     fn swap(&mut self) -> Result<(), Error> {
-        let routes = self.apps.values().flat_map(|app| {
+        let mut routes = Vec::new();
+        for app in self.apps.values() {
             let (release, target) = match (&app.serving, &app.stopped) {
                 (Some(serving), _) => (&serving.release, Some(serving.ready.target.awake())),
                 (None, stopped) => (&app.wanted.release, stopped.as_ref()),
             };
-            target.into_iter().flat_map(|target| {
-                release.routes.iter().map(|route| Routed {
-                    route: route.clone(),
-                    target: target.clone(),
-                    share: None,
-                })
-            })
-        });
-        let table = RouteTable::build(routes.collect())?;
+            let Some(target) = target else { continue };
+            let share = app.share()?;
+            routes.extend(release.routes.iter().map(|route| Routed {
+                route: route.clone(),
+                target: target.clone(),
+                share: share.clone(),
+            }));
+        }
+        let table = RouteTable::build(routes)?;
         self.routes.store(Arc::new(table));
         Ok(())
     }
