@@ -138,7 +138,7 @@ pub struct RollbackRequest {
 }
 
 /// How a deploy or a rollback went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployResult {
     /// The release that was asked for.
     pub release: ReleaseView,

@@ -487,7 +487,10 @@ impl Control {
     ) -> Result<DeployResult, Error> {
         let known = self.read_app(namespace, app).await?;
         let report = self.read_report(&known.document.name()).await?;
-        let report = report.as_ref().filter(|report| report.wanted == intent.number);
+        // Of what is rolled out the node says nothing here yet: what serves is the old release.
+        let report = report
+            .as_ref()
+            .filter(|report| intent.is_gradual || report.wanted == intent.number);
         let release = self.read_release(namespace, app, intent.number).await?;
         let release = release.ok_or_else(|| Error::NoSuchRelease {
             app: app.clone(),
@@ -498,7 +501,10 @@ impl Control {
             created: intent.created,
             previous: intent.previous,
             serving: serving(report),
-            steps: report.map(steps).unwrap_or_default(),
+            steps: report
+                .filter(|_| !intent.is_gradual)
+                .map(steps)
+                .unwrap_or_default(),
             rollout: None,
         })
     }

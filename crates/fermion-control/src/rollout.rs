@@ -13,5 +13,5 @@ mod orders;
 mod view;
 mod words;
 
-pub(crate) use document::{Event, Quarantined, ROLLOUT_SCHEMA, ROLLOUTS, RolloutDocument, rollout_key};
+pub(crate) use document::{Quarantined, ROLLOUT_SCHEMA, ROLLOUTS, RolloutDocument, rollout_key};
 pub(crate) use view::rollout_view;

@@ -176,7 +176,7 @@ fn only_what_differs_is_assigned_anew() {
     let changes = state.reassign();
     let numbers: Vec<_> = changes
         .iter()
-        .map(|(name, part)| (*name, part.map(|part| part.release.number.0)))
+        .map(|(name, part)| (*name, part.as_ref().map(|part| part.release.number.0)))
         .collect();
     assert_eq!(numbers, [("default/b", Some(2)), ("default/a", None)]);
 }

@@ -193,7 +193,7 @@ impl Controller {
             return Ok(Vec::new());
         };
         let now = self.control.now();
-        let mut document = known.document.clone();
+        let mut document = RolloutDocument::clone(&known.document);
         if document.is_over() {
             return self.follow_up(app, &document, known.revision, now);
         }
