@@ -16,3 +16,4 @@ mod platform;
 mod refusals;
 mod resume;
 mod rollbacks;
+mod rollouts;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use fermion_bus::{Bus, Event, Expect, Op};
-use fermion_model::assignment::{ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, NodeStatus, Problem, Step};
+use fermion_model::assignment::{
+    ASSIGNMENT_SCHEMA, AppStatus, AssignedApp, CanaryStatus, NodeStatus, Problem, Step,
+};
 use fermion_model::{Digest, ReleaseNumber};
 
 /// What becomes of a package on the node.
@@ -57,9 +59,20 @@ pub(crate) async fn run(bus: Bus, fates: Fates) {
         );
         let serving = before.and_then(|app| app.serving);
         let serving = serving.or(app.last_good.as_ref().map(|release| release.number));
+        let canary = app.canary.as_ref().map(|canary| CanaryStatus {
+            release: canary.release.number,
+            ready: fates.of(&canary.release.digest) == Fate::Serves,
+            weight: canary.split.weight,
+            epoch: canary.split.epoch,
+            problem: match fates.of(&canary.release.digest) {
+                Fate::Fails(code) => Some(problem(code)),
+                _ => None,
+            },
+        });
         let report = AppStatus {
             incarnation: status.incarnation,
             generation: app.generation,
+            canary,
             ..report(app.release.number, fates.of(&app.release.digest), serving)
         };
         status.generation = status.generation.max(app.generation);
@@ -72,16 +85,19 @@ pub(crate) async fn run(bus: Bus, fates: Fates) {
     }
 }
 
+fn problem(code: &str) -> Problem {
+    Problem {
+        code: code.to_owned(),
+        message: "the node said no".to_owned(),
+    }
+}
+
 /// Of no process and no generation yet.
 fn report(wanted: ReleaseNumber, fate: Fate, serving: Option<ReleaseNumber>) -> AppStatus {
     let steps = vec![Step {
         name: "compile".to_owned(),
         micros: 42,
     }];
-    let problem = |code: &str| Problem {
-        code: code.to_owned(),
-        message: "the node said no".to_owned(),
-    };
     let (serving, problem, steps) = match fate {
         Fate::Serves => (Some(wanted), None, steps),
         Fate::Hangs => (serving, None, vec![]),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use fermion_api::{Client, DeployRequest, Route};
@@ -31,6 +32,8 @@ pub(crate) struct Platform {
     pub(crate) token: String,
     pub(crate) fates: Fates,
     pub(crate) logs: LogHub,
+    /// Seconds since the Unix epoch, as the platform has them.
+    pub(crate) now: Arc<AtomicU64>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinSet<Result<(), Error>>,
     nodes: JoinSet<()>,
@@ -58,8 +61,10 @@ impl Platform {
     ) -> Self {
         let bus = Bus::open(&folder.path().join("bus.redb")).unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
-        let clock = || SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
-        let logs = LogHub::new(Arc::new(clock), Echo::Off).unwrap();
+        let now = Arc::new(AtomicU64::new(NOW));
+        let shown = now.clone();
+        let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(shown.load(Relaxed));
+        let logs = LogHub::new(Arc::new(clock.clone()), Echo::Off).unwrap();
         let control = Control::new(ControlParts {
             bus: bus.clone(),
             store: store.clone(),
@@ -102,6 +107,7 @@ impl Platform {
             token,
             fates,
             logs,
+            now,
             shutdown,
             server,
             nodes,
