@@ -1,6 +1,7 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
 mod egress;
+mod export;
 mod instances;
 mod judge;
 mod native;
@@ -20,6 +21,7 @@ use fermion_model::remote::Registry;
 use fermion_model::units;
 
 pub(crate) use egress::EgressArgs;
+pub(crate) use export::ExportArgs;
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
@@ -216,6 +218,8 @@ pub(crate) struct UpArgs {
     pub(crate) egress: EgressArgs,
     #[command(flatten)]
     pub(crate) native: NativeArgs,
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
 }
 
 #[derive(Debug, Args, Clone)]
