@@ -7,11 +7,11 @@ use std::fmt::Write;
 
 use prometheus_client::metrics::MetricType;
 
+use crate::Signal;
 use crate::doors::{Compilation, Door, Wake};
 use crate::keyvalue_metrics::{StoreOperation, StoreResult};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
 use crate::upstreams::CallResult;
-use crate::{DropReason, Reason, Signal};
 
 pub(crate) use export::{
     EXPORT_BUFFER_BATCHES, EXPORT_BUFFER_BYTES, EXPORT_BUFFER_ITEMS, EXPORT_DROPPED, EXPORT_FAILURES,
@@ -474,21 +474,7 @@ pub fn page() -> String {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
     }
-    let quoted = |values: &[&str]| {
-        values
-            .iter()
-            .map(|value| format!("`{value}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    put(
-        &mut page,
-        format_args!(
-            "| `reason` | of a drop: {}; of a trace: {}, or `none` |\n",
-            quoted(&DropReason::ALL.map(DropReason::as_str)),
-            quoted(&Reason::ALL.map(Reason::as_str))
-        ),
-    );
+    page.push_str(&export::reasons());
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
          | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\

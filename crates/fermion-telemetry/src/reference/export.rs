@@ -1,6 +1,7 @@
 //! The families of the export.
 
 use super::{Family, Kind};
+use crate::{DropReason, Reason};
 
 pub(crate) const EXPORT_BUFFER_BYTES: Family = Family {
     name: "fermion_telemetry_buffer_bytes",
@@ -59,3 +60,17 @@ pub(crate) const TRACES: Family = Family {
     help: "Requests by whether their trace is exported, and why",
     watch: "`over_budget` grows: there are more of this kind than are kept in a second, and what is seen is a sample",
 };
+
+/// The row of the one label that means something else in another family.
+pub(super) fn reasons() -> String {
+    let quoted = |values: &[&str]| {
+        let quoted: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
+        quoted.join(", ")
+    };
+    let (drops, traces) = (
+        DropReason::ALL.map(DropReason::as_str),
+        Reason::ALL.map(Reason::as_str),
+    );
+    let (drops, traces) = (quoted(&drops), quoted(&traces));
+    format!("| `reason` | of what is dropped: {drops}; of a trace: {traces}, or `none` |\n")
+}

@@ -25,18 +25,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock, record, served};
 
+/// The ids of every record here.
+const TRACE: [u8; 16] = [0xab; 16];
+const SPAN: [u8; 8] = [0xcd; 8];
+
 /// Paths and bodies, in order.
 type Came = Arc<Mutex<Vec<(String, Bytes)>>>;
 
-/// Takes everything until it is dropped.
-async fn receive(listener: TcpListener, came: Came) {
+/// Answers everything with this status until it is dropped.
+async fn receive(listener: &TcpListener, status: u16, came: Came) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
             let path = request.uri().path().to_owned();
             let body = request.into_body().collect().await.unwrap().to_bytes();
             came.lock().unwrap().push((path, body));
-            Ok::<_, Infallible>(hyper::Response::new(Full::<Bytes>::default()))
+            let mut answer = hyper::Response::new(Full::<Bytes>::default());
+            *answer.status_mut() = status.try_into().unwrap();
+            Ok::<_, Infallible>(answer)
         });
         let http = hyper::server::conn::http1::Builder::new();
         drop(http.serve_connection(TokioIo::new(stream), answer).await);
@@ -94,12 +100,21 @@ async fn requests_and_lines_arrive_as_three_signals_that_fit_together() {
     // What has come together before the end goes out at the end.
     tokio::select! {
         ran = exporter.run(lines, stop) => ran.unwrap(),
-        () = receive(listener, Arc::clone(&came)) => {}
+        () = receive(&listener, 200, Arc::clone(&came)) => {}
     }
     let came = came.lock().unwrap();
-    let body = |path: &str| &came.iter().find(|(known, _)| known == path).unwrap().1;
+    let body = |path: &str| came.iter().find(|(known, _)| known == path).unwrap().1.clone();
+    has_traces(body("/base/v1/traces"));
+    has_logs(body("/base/v1/logs"));
+    has_metrics(body("/base/v1/metrics"));
+    let reading = export.reading();
+    assert_eq!(reading.buffer.totals.sent[Signal::Traces as usize], 4);
+    assert_eq!(reading.buffer.totals.sent[Signal::Logs as usize], 2);
+    assert_eq!((reading.traces.passed, reading.buffer.bytes), (1, 0));
+}
 
-    let traces = ExportTraceServiceRequest::decode(body("/base/v1/traces").clone()).unwrap();
+fn has_traces(body: Bytes) {
+    let traces = ExportTraceServiceRequest::decode(body).unwrap();
     let [resource] = traces.resource_spans.as_slice() else {
         panic!("{traces:#?}")
     };
@@ -115,7 +130,7 @@ async fn requests_and_lines_arrive_as_three_signals_that_fit_together() {
     assert_eq!(server.kind, SpanKind::Server as i32);
     assert_eq!(
         (&server.trace_id[..], &server.span_id[..]),
-        (&[0xab; 16][..], &[0xcd; 8][..])
+        (&TRACE[..], &SPAN[..])
     );
     assert_eq!((&server.parent_span_id[..], server.flags), (&[9; 8][..], 0x301));
     assert_eq!(server.end_time_unix_nano - server.start_time_unix_nano, 100_000);
@@ -127,18 +142,22 @@ async fn requests_and_lines_arrive_as_three_signals_that_fit_together() {
     );
     assert_eq!(spans[1].start_time_unix_nano, server.start_time_unix_nano);
     assert_eq!(spans[3].end_time_unix_nano, server.end_time_unix_nano);
+}
 
-    let logs = ExportLogsServiceRequest::decode(body("/base/v1/logs").clone()).unwrap();
+fn has_logs(body: Bytes) {
+    let logs = ExportLogsServiceRequest::decode(body).unwrap();
     let records = &logs.resource_logs[0].scope_logs[0].log_records;
     assert_eq!(records.len(), 2, "{records:#?}");
     for record in records {
         assert_eq!(
-            (&record.trace_id, &record.span_id),
-            (&server.trace_id, &server.span_id)
+            (&record.trace_id[..], &record.span_id[..]),
+            (&TRACE[..], &SPAN[..])
         );
     }
+}
 
-    let metrics = ExportMetricsServiceRequest::decode(body("/base/v1/metrics").clone()).unwrap();
+fn has_metrics(body: Bytes) {
+    let metrics = ExportMetricsServiceRequest::decode(body).unwrap();
     let metrics = &metrics.resource_metrics[0].scope_metrics[0].metrics;
     let names: Vec<_> = metrics.iter().map(|metric| metric.name.as_str()).collect();
     for name in [
@@ -155,21 +174,15 @@ async fn requests_and_lines_arrive_as_three_signals_that_fit_together() {
     let counts: Vec<_> = durations.data_points.iter().map(|point| point.count).collect();
     assert_eq!(counts, [1, 1], "one of each kind");
     let examples = durations.data_points.iter().flat_map(|point| &point.exemplars);
-    let ids: Vec<_> = examples.map(|example| example.trace_id.clone()).collect();
-    assert_eq!(ids, [server.trace_id.clone()]);
-    let reading = export.reading();
-    assert_eq!(reading.buffer.totals.sent[Signal::Traces as usize], 4);
-    assert_eq!(reading.buffer.totals.sent[Signal::Logs as usize], 2);
-    assert_eq!((reading.traces.passed, reading.buffer.bytes), (1, 0));
+    let ids: Vec<_> = examples.map(|example| &example.trace_id[..]).collect();
+    assert_eq!(ids, [&TRACE[..]]);
 }
 
 #[tokio::test]
 async fn what_nobody_takes_waits_for_the_next_start_and_queues_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    // Bound, and never answered: connecting to it after it is gone fails at once.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    drop(listener);
     let (export, exporter) = open(folder.path(), address, Duration::from_secs(3600));
     let hub = LogHub::new(clock(), Echo::Off).unwrap();
     for _ in 0..500 {
@@ -177,7 +190,10 @@ async fn what_nobody_takes_waits_for_the_next_start_and_queues_are_bounded() {
     }
     let stop = CancellationToken::new();
     stop.cancel();
-    exporter.run(hub.follow_to_export(), stop.clone()).await.unwrap();
+    tokio::select! {
+        ran = exporter.run(hub.follow_to_export(), stop.clone()) => ran.unwrap(),
+        () = receive(&listener, 503, Came::default()) => {}
+    }
     let reading = export.reading();
     // The clock stands still, so that all of it is one second.
     assert_eq!(reading.buffer.items[Signal::Traces as usize], 4 * 100);
@@ -188,10 +204,9 @@ async fn what_nobody_takes_waits_for_the_next_start_and_queues_are_bounded() {
     let (export, exporter) = open(folder.path(), address, Duration::from_secs(3600));
     assert_eq!(export.reading().buffer, reading.buffer);
     let came = Came::default();
-    let listener = TcpListener::bind(address).await.unwrap();
     tokio::select! {
         ran = exporter.run(hub.follow_to_export(), stop) => ran.unwrap(),
-        () = receive(listener, Arc::clone(&came)) => {}
+        () = receive(&listener, 200, Arc::clone(&came)) => {}
     }
     let came = came.lock().unwrap();
     let paths: Vec<_> = came.iter().map(|(path, _)| path.as_str()).collect();

@@ -1,5 +1,9 @@
 //! Telemetry from outside: records and bytes in, text and lines out.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod access_log;
 mod buffer;

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::platform::{Site, Up};
 use crate::support::Ask;
-use crate::support::collector::{Collector, Received, attribute, nobody};
+use crate::support::collector::{Collector, Received, attribute};
 use crate::up_telemetry::Metrics;
 
 const TRACE: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
@@ -133,18 +133,18 @@ fn collects(collector: &Collector, scheme: &str) {
 
 #[test]
 fn a_collector_gets_what_fits_together_over_http() {
-    collects(&Collector::http("127.0.0.1:0".parse().unwrap()), "http");
+    collects(&Collector::http(), "http");
 }
 
 #[test]
 fn a_collector_gets_what_fits_together_over_grpc() {
-    collects(&Collector::grpc("127.0.0.1:0".parse().unwrap()), "grpc");
+    collects(&Collector::grpc(), "grpc");
 }
 
 /// A collector that is busy gets the same batch again; one that refuses it costs that batch, which is counted.
 #[test]
 fn a_busy_collector_is_asked_again_and_a_refused_batch_is_dropped() {
-    let collector = Collector::http("127.0.0.1:0".parse().unwrap());
+    let collector = Collector::http();
     collector.refuse(&[503, 400]);
     let site = Site::new();
     let up = start(&site, &format!("http://{}", collector.address), &[]);
@@ -175,8 +175,9 @@ fn failures(received: &Received) -> BTreeSet<Vec<u8>> {
 #[test]
 fn what_waits_on_disk_survives_a_kill_and_arrives_in_order() {
     const BEFORE: usize = 20;
-    let address = nobody();
-    let url = format!("http://{address}");
+    let collector = Collector::http();
+    collector.set_away(true);
+    let url = format!("http://{}", collector.address);
     let site = Site::new();
     let up = start(&site, &url, &[]);
     for _ in 0..BEFORE {
@@ -193,7 +194,7 @@ fn what_waits_on_disk_survives_a_kill_and_arrives_in_order() {
     );
     up.kill();
 
-    let collector = Collector::http(address);
+    collector.set_away(false);
     let up = Up::start_with::<&str>(&site, &[], &["--otlp", &url, "--telemetry-interval", "1s"]);
     assert_eq!(up.get("/shop/trap").code(), "GUEST_TRAP");
     collector.when("every failed request", |received| {

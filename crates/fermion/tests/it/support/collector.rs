@@ -1,5 +1,5 @@
-//! A receiver of OTLP: over HTTP and over gRPC, on an address that it can leave and come back to. It keeps what it gets in
-//! order, so that a test may ask for what must have come.
+//! A receiver of OTLP: over HTTP and over gRPC. It can be away, and refuse; what it takes it keeps in order, so that a test
+//! may ask for what must have come.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -45,6 +45,8 @@ pub(crate) struct Received {
     pub(crate) logs: Vec<Of<LogRecord>>,
     /// Values of the header `x-key`.
     pub(crate) keys: Vec<String>,
+    /// Every connection is closed at once.
+    pub(crate) is_away: bool,
     /// Batches that are still to be answered with this status first.
     pub(crate) refusals: Vec<u16>,
 }
@@ -73,18 +75,15 @@ pub(crate) fn attribute(attributes: &[KeyValue], key: &str) -> String {
     }
 }
 
-/// An address where nobody listens, and where a collector may listen later.
-pub(crate) fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address")
-}
-
 impl Collector {
-    /// OTLP over HTTP, at this address.
-    pub(crate) fn http(address: SocketAddr) -> Self {
-        Self::start(address, |listener, collector| async move {
+    /// OTLP over HTTP.
+    pub(crate) fn http() -> Self {
+        Self::start(|listener, collector| async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                if collector.shared.received.lock().unwrap().is_away {
+                    continue;
+                }
                 let collector = collector.clone();
                 connections.spawn(async move {
                     let answer = service_fn(|request| collector.answer(request));
@@ -95,9 +94,9 @@ impl Collector {
         })
     }
 
-    /// OTLP over gRPC, at this address.
-    pub(crate) fn grpc(address: SocketAddr) -> Self {
-        Self::start(address, |listener, collector| async move {
+    /// OTLP over gRPC.
+    pub(crate) fn grpc() -> Self {
+        Self::start(|listener, collector| async move {
             let server = tonic::transport::Server::builder()
                 .add_service(MetricsServiceServer::new(collector.clone()))
                 .add_service(TraceServiceServer::new(collector.clone()))
@@ -108,10 +107,9 @@ impl Collector {
     }
 
     fn start<F: Future<Output = ()>>(
-        address: SocketAddr,
         serve: impl FnOnce(tokio::net::TcpListener, Self) -> F + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).expect("the address is free");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         listener.set_nonblocking(true).expect("it can be waited for");
         let collector = Self {
             address: listener.local_addr().expect("it has an address"),
@@ -131,6 +129,11 @@ impl Collector {
     /// Answers the next batches with these statuses instead of taking them.
     pub(crate) fn refuse(&self, statuses: &[u16]) {
         self.shared.received.lock().unwrap().refusals.extend(statuses);
+    }
+
+    /// From now on it closes every connection that is made, or is there again.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.shared.received.lock().unwrap().is_away = is_away;
     }
 
     /// Waits until what has come is so, and gives something of it.
