@@ -291,3 +291,98 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(served: Option<&Arc<Served>>, fault: Option<Fault>) -> RequestRecord {
+        RequestRecord {
+            served: served.cloned(),
+            trace_id: [1; 16],
+            span_id: [2; 8],
+            parent_id: None,
+            is_sampled: false,
+            method: http::Method::from_bytes(b"BREW").unwrap(),
+            path: String::new(),
+            status: fault.map_or(200, Fault::status),
+            fault,
+            detail: String::new(),
+            client_gone: false,
+            cold: true,
+            queue: Duration::ZERO,
+            instantiate: Duration::from_millis(1),
+            first_byte: Duration::from_millis(2),
+            total: Duration::from_millis(3),
+            cpu: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    fn named(app: &str) -> Arc<Served> {
+        Arc::new(Served {
+            namespace: "shop".to_owned(),
+            app: app.to_owned(),
+            release: 1,
+        })
+    }
+
+    #[test]
+    fn each_request_is_taken_once_whichever_half_it_lay_in() {
+        let meters = Meters::default();
+        let served = named("tax");
+        for round in 1..=4_u64 {
+            for _ in 0..round {
+                meters.observe(&record(Some(&served), None), None);
+            }
+            meters.observe(
+                &record(Some(&served), Some(Fault::GuestTrap)),
+                Some(SystemTime::UNIX_EPOCH),
+            );
+            meters.observe(&record(None, Some(Fault::NoRoute)), None);
+            let taken = meters.take();
+            let measured = &taken.releases[&served];
+            assert_eq!(measured.phases.requests, round + 1);
+            assert_eq!(measured.phases.invoke.count(), round + 1);
+            assert_eq!(measured.phases.queue.zeros, round + 1);
+            assert_eq!(measured.phases.faults.iter().sum::<u64>(), 1);
+            let kinds: Vec<_> = measured.kinds.iter().collect();
+            assert_eq!(
+                kinds
+                    .iter()
+                    .map(|(_, requests)| requests.duration.count())
+                    .sum::<u64>(),
+                round + 1
+            );
+            assert!(kinds.iter().all(|(kind, _)| kind.method() == "_OTHER"));
+            let examples = kinds
+                .iter()
+                .filter_map(|(kind, requests)| Some((kind.blame(), requests.example?)));
+            let blames: Vec<_> = examples.map(|(blame, _)| blame).collect();
+            assert_eq!(blames, ["guest"]);
+            assert_eq!(taken.unrouted[&Fault::NoRoute], 1);
+        }
+        // A half in which nothing happened since forgets its series: twice, and both are empty.
+        for _ in 0..2 {
+            assert!(meters.take().releases.is_empty());
+        }
+        let is_empty =
+            |shard: &Shard| held(&shard.active).entries.is_empty() && held(&shard.other).entries.is_empty();
+        assert!(meters.shards.iter().all(is_empty));
+    }
+
+    #[test]
+    fn releases_too_many_share_one_series() {
+        let meters = Meters::default();
+        let names: Vec<_> = (0..EXPORT_SERIES_MAX + 3)
+            .map(|n| named(&format!("a{n}")))
+            .collect();
+        for name in &names {
+            meters.observe(&record(Some(name), None), None);
+        }
+        let taken = meters.take();
+        assert_eq!(taken.releases.len(), EXPORT_SERIES_MAX + 1);
+        assert_eq!(taken.releases[&meters.overflow].phases.requests, 3);
+    }
+}
