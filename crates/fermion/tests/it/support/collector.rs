@@ -250,7 +250,7 @@ impl MetricsService for Collector {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.called(request, Received::metrics)?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -261,7 +261,7 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.called(request, Received::traces)?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -272,6 +272,6 @@ impl LogsService for Collector {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         self.called(request, Received::logs)?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
