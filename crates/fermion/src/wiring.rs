@@ -75,9 +75,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
-    let (export, exporting) = export::open(&arguments.export, &data)?;
-    let sink = Sink::open(&arguments.access_log)?.with_frames(requests.clone());
-    let sink = Arc::new(sink.with_export(export));
+    let (sink, exporting) = sink(arguments, &data, &requests)?;
     let logs = guest_logs(&sink)?;
     let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
@@ -131,6 +129,13 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         sink,
         trust,
     })
+}
+
+/// Where records of requests go, and what sends them on from there.
+fn sink(arguments: &UpArgs, data: &DataDirectory, requests: &Arc<Frames>) -> Result<(Arc<Sink>, Exporting)> {
+    let (export, exporting) = export::open(&arguments.export, data)?;
+    let sink = Sink::open(&arguments.access_log)?.with_frames(requests.clone());
+    Ok((Arc::new(sink.with_export(export)), exporting))
 }
 
 /// Where guests' lines go; what is lost of them is counted.
