@@ -136,6 +136,8 @@ impl<R: Record> Drop for Tally<R> {
             served: self.served.take(),
             trace_id: self.trace.trace_id,
             span_id: self.trace.span_id,
+            parent_id: self.trace.parent_id,
+            is_sampled: self.trace.flags & 1 == 1,
             method: std::mem::take(&mut self.method),
             path: std::mem::take(&mut self.path),
             status: self.status,

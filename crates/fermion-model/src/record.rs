@@ -27,6 +27,10 @@ pub struct RequestRecord {
     pub trace_id: [u8; 16],
     /// The span id given to the guest in `traceparent`.
     pub span_id: [u8; 8],
+    /// The caller's span; none if the trace begins here.
+    pub parent_id: Option<[u8; 8]>,
+    /// True if the caller's trace is sampled.
+    pub is_sampled: bool,
     /// The request method as sent.
     pub method: http::Method,
     /// The path without the query (queries may hold secrets).

@@ -162,7 +162,7 @@ impl Target {
         self.use_it();
         let work = self.work.as_ref().ok_or_else(not_ready)?;
         let output = Arc::new(Lines {
-            log: work.logs.guest(&self.served, trace.trace_id),
+            log: work.logs.guest(&self.served, trace.trace_id, trace.span_id),
             hub: work.logs.clone(),
             served: Arc::clone(&self.served),
         });
@@ -258,6 +258,8 @@ struct Lines {
 
 /// The request id of lines of which nobody knows which request wrote them.
 const NO_REQUEST: [u8; 16] = [0; 16];
+/// Their span.
+const NO_SPAN: [u8; 8] = [0; 8];
 
 impl GuestOutput for Lines {
     fn write(&self, stream: Stream, bytes: &[u8]) {
@@ -270,7 +272,7 @@ impl GuestOutput for Lines {
 
     fn nameless(&self) -> Arc<dyn GuestOutput> {
         Arc::new(Self {
-            log: self.hub.guest(&self.served, NO_REQUEST),
+            log: self.hub.guest(&self.served, NO_REQUEST, NO_SPAN),
             hub: self.hub.clone(),
             served: Arc::clone(&self.served),
         })

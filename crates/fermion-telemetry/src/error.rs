@@ -15,6 +15,29 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The directory of buffered telemetry cannot be made or read.
+    #[error("cannot open the buffer of telemetry {}: {source}", path.display())]
+    Buffer {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Where telemetry is to be sent is not understood.
+    #[error("{given:?} is no receiver of telemetry: {why}")]
+    Receiver {
+        /// What was given, without a user's name and password.
+        given: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A header for the receiver cannot be sent.
+    #[error("the header {name:?} for the receiver of telemetry cannot be sent")]
+    ReceiverHeader {
+        /// Its name; the value is nobody's business.
+        name: String,
+    },
     /// The thread that writes a log cannot be started.
     #[error("cannot start the log writer: {source}")]
     Thread {

@@ -12,6 +12,7 @@ use crate::doors::Doors;
 use crate::histogram::seconds;
 use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::metrics::{BuildInfo, Releases};
+use crate::otlp::Exports;
 use crate::process;
 use crate::reference::{self, Family};
 use crate::release_metrics::{BLAMES, CLASSES, InstanceReading, PHASES, ReleaseMetrics, Totals};
@@ -25,6 +26,7 @@ pub(crate) struct Exposition {
     doors: Arc<Doors>,
     serving: Arc<Serving>,
     keyvalue: Arc<KeyValueMetrics>,
+    exports: Arc<Exports>,
     version: String,
     commit: String,
 }
@@ -87,6 +89,7 @@ impl Exposition {
         doors: Arc<Doors>,
         serving: Arc<Serving>,
         keyvalue: Arc<KeyValueMetrics>,
+        exports: Arc<Exports>,
         build: BuildInfo<'_>,
     ) -> Self {
         Self {
@@ -94,6 +97,7 @@ impl Exposition {
             doors,
             serving,
             keyvalue,
+            exports,
             version: build.version.to_owned(),
             commit: build.commit.to_owned(),
         }
@@ -349,6 +353,7 @@ impl Collector for Exposition {
         self.doors(&mut encoder)?;
         self.serving(&mut encoder)?;
         self.keyvalue.encode(&mut encoder)?;
+        self.exports.encode(&mut encoder)?;
         self.process(&mut encoder)
     }
 }

@@ -190,6 +190,8 @@ mod tests {
             cold: true,
             trace_id: [1; 16],
             span_id: [1; 8],
+            parent_id: None,
+            is_sampled: false,
             method: http::Method::GET,
             path: String::new(),
             detail: String::new(),

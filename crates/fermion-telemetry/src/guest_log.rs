@@ -19,6 +19,7 @@ struct Shared {
     hub: LogHub,
     served: Arc<Served>,
     request_id: [u8; 16],
+    span_id: [u8; 8],
     state: Mutex<State>,
 }
 
@@ -53,12 +54,13 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 }
 
 impl GuestLog {
-    pub(crate) fn new(hub: LogHub, served: Arc<Served>, request_id: [u8; 16]) -> Self {
+    pub(crate) fn new(hub: LogHub, served: Arc<Served>, request_id: [u8; 16], span_id: [u8; 8]) -> Self {
         Self {
             shared: Arc::new(Shared {
                 hub,
                 served,
                 request_id,
+                span_id,
                 state: Mutex::default(),
             }),
         }
@@ -148,6 +150,7 @@ impl Shared {
             time: self.hub.now(),
             served: Arc::clone(&self.served),
             request_id: self.request_id,
+            span_id: self.span_id,
             stream,
             level,
             context,

@@ -3,6 +3,7 @@
 //! no unbounded id into a label.
 
 mod access_log;
+pub mod buffer;
 mod clock;
 mod doors;
 mod error;
@@ -15,10 +16,12 @@ pub mod limits;
 mod line_sink;
 mod log_hub;
 mod metrics;
+pub mod otlp;
 mod process;
 pub mod reference;
 mod release_metrics;
 mod serving;
+mod signal;
 mod timestamp;
 mod upstreams;
 
@@ -32,7 +35,11 @@ pub use keyvalue_metrics::{KeyValueMetrics, StoreMetrics, StoreOperation, StoreR
 pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, Level, LogHub, LogLine, Stream};
 pub use metrics::{BuildInfo, Telemetry};
+pub use otlp::{
+    Export, ExportConfig, ExportReading, Exporter, Identity, Reason, Receiver, TraceConfig, TraceReading,
+};
 pub use release_metrics::InstanceReading;
 pub use serving::{HeavyReading, Serving, ThreadReading};
+pub use signal::{DropReason, Signal};
 pub use timestamp::rfc3339;
 pub use upstreams::{CallResult, UpstreamMetrics};

@@ -35,5 +35,45 @@ pub const FOLLOWER_LINES_MAX: usize = 1_024;
 /// Followers at once.
 pub const FOLLOWERS_MAX: usize = 256;
 
+/// What the disk buffer of exports holds unless said, bytes: an hour of a busy node, a day of a quiet one.
+pub const BUFFER_BYTES_DEFAULT: u64 = 1 << 30;
+/// The least that it may be told to hold, bytes: a few segments of a few batches.
+pub const BUFFER_BYTES_MIN: u64 = 16 << 20;
+/// Segments that the buffer is divided into: what is dropped at once is one of them.
+pub const BUFFER_SEGMENTS: u64 = 16;
+/// The largest segment, bytes: more would be dropped at once than anybody likes to lose.
+pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// The largest batch, bytes: what receivers of gRPC take unless told otherwise.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// A batch that has reached this is closed, bytes: large enough that overhead is nothing, small enough to be sent at once.
+pub const BATCH_BYTES_TARGET: usize = 512 * 1024;
+/// Bytes of a file that says how far the buffer has been delivered, and of the one that takes its place.
+pub const POSITION_BYTES_MAX: u64 = 8 * 1024;
+
+/// Sampled requests on their way to the exporter: two seconds of all budgets of sampling.
+pub const EXPORT_QUEUE_REQUESTS_MAX: usize = 2_048;
+/// Guests' lines on their way to the exporter: a second of a node that talks.
+pub const EXPORT_QUEUE_LINES_MAX: usize = 8_192;
+/// Series of requests of one thread between two exports; what is over is counted under the app `other`.
+pub const EXPORT_SERIES_MAX: usize = 4_000;
+/// Traces kept in a second because the request failed.
+pub const TRACES_ERROR_MAX: u32 = 100;
+/// Because it was slow.
+pub const TRACES_SLOW_MAX: u32 = 50;
+/// Because a canary or its baseline served it.
+pub const TRACES_CANARY_MAX: u32 = 100;
+/// Because the caller's own trace is sampled.
+pub const TRACES_CALLER_MAX: u32 = 100;
+/// Because it belongs to the share that is kept of all.
+pub const TRACES_SHARE_MAX: u32 = 100;
+/// Failed requests that are logged in a second.
+pub const FAILED_LOGS_MAX: u32 = 200;
+/// The longest path in a span or a log record, bytes; the rest is cut.
+pub const EXPORT_PATH_BYTES_MAX: usize = 2_048;
+/// The longest answer of a receiver that is read, bytes.
+pub const RECEIVER_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(BUFFER_BYTES_MIN <= BUFFER_BYTES_DEFAULT);
+const _: () = assert!(BATCH_BYTES_TARGET + REQUEST_LOG_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX <= REQUEST_LOG_BYTES_MAX);
 const _: () = assert!(REQUEST_LOG_BYTES_MAX <= RECENT_BYTES_MAX);

@@ -12,7 +12,8 @@ use fermion_model::record::Served;
 use tokio::sync::mpsc;
 
 use crate::limits::{
-    ECHO_QUEUE_LINES_MAX, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LOG_APPS_MAX, RECENT_BYTES_MAX, RECENT_LINES_MAX,
+    ECHO_QUEUE_LINES_MAX, EXPORT_QUEUE_LINES_MAX, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LOG_APPS_MAX,
+    RECENT_BYTES_MAX, RECENT_LINES_MAX,
 };
 use crate::line_sink::{Destination, LineSink};
 use crate::{Clock, Error, GuestLog, rfc3339};
@@ -79,6 +80,8 @@ pub struct LogLine {
     pub served: Arc<Served>,
     /// While answering which request.
     pub request_id: [u8; 16],
+    /// The request's span.
+    pub span_id: [u8; 8],
     /// Where it was said.
     pub stream: Stream,
     /// How grave it is; none on the two standard streams.
@@ -216,6 +219,13 @@ impl Follower {
         self.lines.try_recv().ok()
     }
 
+    /// Every line that is here already.
+    pub(crate) fn take_all(&mut self) -> Vec<Arc<LogLine>> {
+        std::iter::from_fn(|| self.try_next())
+            .take(EXPORT_QUEUE_LINES_MAX)
+            .collect()
+    }
+
     /// Lines lost because this follower was too slow.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -251,9 +261,9 @@ impl LogHub {
         })
     }
 
-    /// The output of one request's guest.
-    pub fn guest(&self, served: &Arc<Served>, request_id: [u8; 16]) -> GuestLog {
-        GuestLog::new(self.clone(), Arc::clone(served), request_id)
+    /// The output of one request's guest; the ids are the request's trace and span.
+    pub fn guest(&self, served: &Arc<Served>, request_id: [u8; 16], span_id: [u8; 8]) -> GuestLog {
+        GuestLog::new(self.clone(), Arc::clone(served), request_id, span_id)
     }
 
     /// Takes one line.
@@ -310,16 +320,21 @@ impl LogHub {
 
     /// The lines of an app from now on.
     pub fn follow(&self, namespace: &str, app: &str) -> Follower {
-        self.listen(Some((namespace.to_owned(), app.to_owned())))
+        self.listen(Some((namespace.to_owned(), app.to_owned())), FOLLOWER_LINES_MAX)
     }
 
     /// The lines of every app from now on: for the operator of the whole process.
     pub fn follow_all(&self) -> Follower {
-        self.listen(None)
+        self.listen(None, FOLLOWER_LINES_MAX)
     }
 
-    fn listen(&self, app: Option<(String, String)>) -> Follower {
-        let (sender, lines) = mpsc::channel(FOLLOWER_LINES_MAX);
+    /// The same for whoever sends them on, with more room.
+    pub fn follow_to_export(&self) -> Follower {
+        self.listen(None, EXPORT_QUEUE_LINES_MAX)
+    }
+
+    fn listen(&self, app: Option<(String, String)>, lines_max: usize) -> Follower {
+        let (sender, lines) = mpsc::channel(lines_max);
         let lost = Arc::new(AtomicU64::new(0));
         let mut followers = lock(&self.shared.followers);
         followers.retain(|listener| !listener.lines.is_closed());

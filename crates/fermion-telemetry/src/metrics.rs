@@ -16,6 +16,7 @@ use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::limits::RELEASES_MAX;
+use crate::otlp::{ExportReading, Exports};
 use crate::release_metrics::{InstanceReading, ReleaseMetrics, Watch, fault_index};
 use crate::serving::Serving;
 use crate::upstreams::UpstreamMetrics;
@@ -36,6 +37,7 @@ pub struct Telemetry {
     doors: Arc<Doors>,
     serving: Arc<Serving>,
     keyvalue: Arc<KeyValueMetrics>,
+    exports: Arc<Exports>,
     registry: Registry,
 }
 
@@ -99,12 +101,14 @@ impl Telemetry {
         let doors = Arc::new(Doors::default());
         let serving = Arc::new(Serving::default());
         let keyvalue = Arc::new(KeyValueMetrics::default());
+        let exports = Arc::new(Exports::default());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition::new(
             Arc::clone(&releases),
             Arc::clone(&doors),
             Arc::clone(&serving),
             Arc::clone(&keyvalue),
+            Arc::clone(&exports),
             build,
         )));
         Self {
@@ -112,6 +116,7 @@ impl Telemetry {
             doors,
             serving,
             keyvalue,
+            exports,
             registry,
         }
     }
@@ -171,6 +176,11 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner);
         watched.retain(|(name, _)| *name != log);
         watched.push((log, Box::new(read)));
+    }
+
+    /// Reads at each scrape what is exported.
+    pub fn watch_export(&self, read: impl Fn() -> ExportReading + Send + Sync + 'static) {
+        self.exports.watch(read);
     }
 
     /// What apps do with their key-value stores.

@@ -1,14 +1,22 @@
 //! Every metric family: name, kind, unit, labels, what it counts and when to look. The exposition takes names and help
 //! from here, and so does the published page, so neither can know a family that the other does not.
 
+mod export;
+
 use std::fmt::Write;
 
 use prometheus_client::metrics::MetricType;
 
+use crate::Signal;
 use crate::doors::{Compilation, Door, Wake};
 use crate::keyvalue_metrics::{StoreOperation, StoreResult};
 use crate::release_metrics::{BLAMES, CLASSES, PHASES};
 use crate::upstreams::CallResult;
+
+pub(crate) use export::{
+    EXPORT_BUFFER_BATCHES, EXPORT_BUFFER_BYTES, EXPORT_BUFFER_ITEMS, EXPORT_DROPPED, EXPORT_FAILURES,
+    EXPORT_SENT, TRACES,
+};
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,7 +380,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 35] = [
+pub const FAMILIES: [Family; 42] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -404,6 +412,13 @@ pub const FAMILIES: [Family; 35] = [
     MOVED_GUESTS,
     STORE_OPERATIONS,
     STORE_DURATION,
+    EXPORT_BUFFER_BYTES,
+    EXPORT_BUFFER_BATCHES,
+    EXPORT_BUFFER_ITEMS,
+    EXPORT_SENT,
+    EXPORT_DROPPED,
+    EXPORT_FAILURES,
+    TRACES,
     UNROUTED_REQUESTS,
     DROPPED_LOG_LINES,
     MEMORY,
@@ -453,10 +468,13 @@ pub fn page() -> String {
         ("connection", &["new", "reused"]),
         ("operation", &StoreOperation::ALL),
         ("answer", &StoreResult::ALL),
+        ("signal", &Signal::ALL.map(Signal::as_str)),
+        ("decision", &["kept", "over_budget", "passed"]),
     ] {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
     }
+    page.push_str(&export::reasons());
     page.push_str(
         "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
          | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\

@@ -92,7 +92,7 @@ pub(crate) fn thread_index() -> usize {
     THREAD.with(|index| *index)
 }
 
-fn blame_index(blame: Option<Blame>) -> usize {
+pub(crate) fn blame_index(blame: Option<Blame>) -> usize {
     match blame {
         None => 0,
         Some(Blame::Guest) => 1,

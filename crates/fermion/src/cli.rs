@@ -1,6 +1,7 @@
 //! The command line as data. What a command does is in `commands`; here is only what can be said.
 
 mod egress;
+mod export;
 mod instances;
 mod judge;
 mod native;
@@ -21,6 +22,7 @@ use fermion_model::remote::Registry;
 use fermion_model::units;
 
 pub(crate) use egress::EgressArgs;
+pub(crate) use export::ExportArgs;
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
@@ -57,7 +59,7 @@ pub(crate) enum Command {
     /// Serve one bare component: no manifest, no state but a compile cache.
     Serve(Box<ServeArgs>),
     /// Run the whole platform in one process: gateway, control plane, node, store.
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Start a new project from a template.
     New(NewArgs),
     /// Run a project's build command and check the component.
@@ -138,7 +140,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,
     /// Show the component a directory, read-only; HOST::GUEST names it, a trailing ':rw' lets it write. May be repeated.
-    #[arg(long, value_name = "HOST[::GUEST][:rw]", value_parser = directory)]
+    #[arg(long, value_name = "HOST[::GUEST][:rw]", value_parser = reach::directory)]
     pub(crate) dir: Vec<fermion_runtime::Directory>,
     #[command(flatten)]
     pub(crate) egress: EgressArgs,
@@ -230,6 +232,8 @@ pub(crate) struct UpArgs {
     pub(crate) egress: EgressArgs,
     #[command(flatten)]
     pub(crate) native: NativeArgs,
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
 }
 
 #[derive(Debug, Args, Clone)]
@@ -477,21 +481,6 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn directory(text: &str) -> Result<fermion_runtime::Directory, String> {
-    let (text, writable) = text
-        .strip_suffix(":rw")
-        .map_or((text, false), |rest| (rest, true));
-    let (host, guest) = text.split_once("::").unwrap_or((text, text));
-    if host.is_empty() || guest.is_empty() {
-        return Err(format!("{text:?} is not HOST or HOST::GUEST"));
-    }
-    Ok(fermion_runtime::Directory {
-        host: PathBuf::from(host),
-        guest: guest.to_owned(),
-        writable,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -500,20 +489,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn directories_say_their_name_and_whether_they_may_change() {
-        let read_only = directory("/srv/data").unwrap();
-        assert_eq!(
-            (read_only.guest.as_str(), read_only.writable),
-            ("/srv/data", false)
-        );
-        let writable = directory("/srv/data::/data:rw").unwrap();
-        assert_eq!(
-            (writable.host, writable.guest.as_str(), writable.writable),
-            ("/srv/data".into(), "/data", true)
-        );
-        assert!(directory("::x").is_err());
     }
 }

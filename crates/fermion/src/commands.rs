@@ -33,7 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
     let json = cli.json;
     match cli.command {
         Command::Serve(arguments) => crate::serve::run(*arguments, json).await,
-        Command::Up(arguments) => up::run(arguments, json).await,
+        Command::Up(arguments) => up::run(*arguments, json).await,
         Command::New(arguments) => new::run(&arguments, json),
         Command::Build(arguments) => stoppable(package::build(&arguments, json)).await,
         Command::Pack(arguments) => stoppable(package::pack(&arguments, json)).await,

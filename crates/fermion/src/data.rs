@@ -47,6 +47,11 @@ impl DataDirectory {
         self.0.join("keyvalue")
     }
 
+    /// What waits for a receiver of telemetry.
+    pub(crate) fn telemetry(&self) -> PathBuf {
+        self.0.join("telemetry")
+    }
+
     pub(crate) fn policy(&self) -> PathBuf {
         self.0.join("policy")
     }

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod data;
 mod diagnostics;
+mod export;
 mod frames;
 mod output;
 mod process;

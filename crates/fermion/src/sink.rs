@@ -9,7 +9,7 @@ use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Frames, HeavyReading, Telemetry, ThreadReading,
+    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading,
 };
 
 /// The process's wall clock: its one home.
@@ -34,6 +34,8 @@ pub(crate) struct Sink {
     access: AccessLog,
     /// None where nobody collects frames.
     frames: Option<Arc<Frames>>,
+    /// None where nothing is exported.
+    export: Option<Arc<Export>>,
 }
 
 impl Sink {
@@ -56,12 +58,23 @@ impl Sink {
             telemetry,
             access,
             frames: None,
+            export: None,
         })
     }
 
     /// Gathers frames of requests too.
     pub(crate) fn with_frames(mut self, frames: Arc<Frames>) -> Self {
         self.frames = Some(frames);
+        self
+    }
+
+    /// Exports requests too, where there is a receiver.
+    pub(crate) fn with_export(mut self, export: Option<Arc<Export>>) -> Self {
+        if let Some(export) = &export {
+            let export = Arc::clone(export);
+            self.telemetry.watch_export(move || export.reading());
+        }
+        self.export = export;
         self
     }
 
@@ -100,12 +113,15 @@ impl Record for Sink {
         if let Some(frames) = &self.frames {
             frames.observe(&record);
         }
+        if let Some(export) = &self.export {
+            export.observe(&record);
+        }
         if self.access.is_on() {
             self.access.write(record);
         }
     }
 
     fn wants_path(&self) -> bool {
-        self.access.is_on()
+        self.access.is_on() || self.export.is_some()
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::UpArgs;
 use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
+use crate::export::{self, Exporting};
 use crate::frames::FrameSender;
 use crate::process;
 use crate::sink::{Sink, WallClock};
@@ -55,6 +56,7 @@ pub(crate) struct Platform {
     sink: Arc<Sink>,
     trust: Arc<TrustKeeper>,
     frames: FrameSender,
+    exporting: Exporting,
 }
 
 /// Opens and binds everything that `fermion up` needs.
@@ -73,7 +75,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
-    let sink = Arc::new(Sink::open(&arguments.access_log)?.with_frames(requests.clone()));
+    let (sink, exporting) = sink(arguments, &data, &requests)?;
     let logs = guest_logs(&sink)?;
     let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
@@ -114,6 +116,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let frames = FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation());
     Ok(Platform {
         frames,
+        exporting,
         data,
         store,
         control,
@@ -126,6 +129,13 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         sink,
         trust,
     })
+}
+
+/// Where records of requests go, and what sends them on from there.
+fn sink(arguments: &UpArgs, data: &DataDirectory, requests: &Arc<Frames>) -> Result<(Arc<Sink>, Exporting)> {
+    let (export, exporting) = export::open(&arguments.export, data)?;
+    let sink = Sink::open(&arguments.access_log)?.with_frames(requests.clone());
+    Ok((Arc::new(sink.with_export(export)), exporting))
 }
 
 /// Where guests' lines go; what is lost of them is counted.
@@ -245,9 +255,10 @@ impl Platform {
             sink,
             trust,
             frames,
+            exporting,
         } = self;
         let allocation = engines.allocation();
-        let after_drain = CancellationToken::new();
+        let (after_drain, exported) = (CancellationToken::new(), logs.clone());
         let collect = collector(&store, &control).run(after_drain.clone());
         let (gateway_address, admin_address) = (gateway.local_addr(), admin.local_addr());
         let front = front(
@@ -274,16 +285,18 @@ impl Platform {
             }
             anyhow::Ok(())
         };
+        let exporting = stop_all_on_failure(&shutdown, exporting.run(&exported, after_drain.clone()));
         let admin = stop_all_on_failure(&shutdown, async { Ok(admin.run(after_drain.clone()).await?) });
         let front = stop_all_on_failure(&shutdown, front);
         let serve = stop_all_on_failure(&shutdown, serve);
         let reload = follow_trust(trust, after_drain.clone());
-        let ((), (), (), (), (), admin, front, serve) = tokio::join!(
+        let ((), (), (), (), (), exporting, admin, front, serve) = tokio::join!(
             node.run(after_drain.clone()),
             engines.keep(after_drain.clone()),
             frames.run(after_drain.clone()),
             reload,
             collect,
+            exporting,
             admin,
             front,
             serve
@@ -291,7 +304,7 @@ impl Platform {
         if let Some(sink) = Arc::into_inner(sink) {
             sink.close();
         }
-        front.and(admin).and(serve)
+        front.and(admin).and(serve).and(exporting)
     }
 }
 

@@ -25,7 +25,7 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 /// Foreign crates that only these of ours may know, directly.
-const FENCES: [(&str, &[&str]); 16] = [
+const FENCES: [(&str, &[&str]); 18] = [
     ("wasmtime", &["fermion-runtime"]),
     ("wasmtime-wasi", &["fermion-runtime"]),
     ("wasmtime-wasi-http", &["fermion-runtime"]),
@@ -42,6 +42,8 @@ const FENCES: [(&str, &[&str]); 16] = [
     ("wasmtime-wizer", &["fermion-runtime"]),
     ("hickory-resolver", &["fermion-runtime"]),
     ("statrs", &["fermion-planner"]),
+    ("opentelemetry-proto", &["fermion-telemetry"]),
+    ("tonic", &["fermion-telemetry"]),
 ];
 
 /// Lines a source file may have: past this it holds more than one thing.

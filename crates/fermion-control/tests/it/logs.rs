@@ -17,7 +17,7 @@ fn write(platform: &Platform, app: &str, text: &str) {
     });
     platform
         .logs
-        .guest(&served, [0xab; 16])
+        .guest(&served, [0xab; 16], [0xcd; 8])
         .write(Stream::Stdout, format!("{text}\n").as_bytes());
 }
 

@@ -160,7 +160,10 @@ fn the_trace_is_continued_for_the_guest_and_is_the_request_id() {
             && !reply.text().contains("00f067aa0ba902b7")
     );
     assert!(reply.text().contains("tracestate: a=b"));
-    assert_eq!(harness.record().trace_id[..2], [0x4b, 0xf9]);
+    let record = harness.record();
+    assert_eq!(record.trace_id[..2], [0x4b, 0xf9]);
+    let parent = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
+    assert_eq!((record.parent_id, record.is_sampled), (Some(parent), true));
     let reply = harness.ask("GET /fail HTTP/1.1\r\nhost: x\r\ntraceparent: nonsense\r\n\r\n");
     let id: String = harness
         .record()

@@ -18,7 +18,7 @@ fn lines(hub: &LogHub) -> Vec<(Stream, String)> {
 #[test]
 fn bytes_are_split_into_lines_by_stream() {
     let hub = hub();
-    let log = hub.guest(&served("tax", 7), [0xab; 16]);
+    let log = hub.guest(&served("tax", 7), [0xab; 16], [7; 8]);
     let clone = log.clone();
     log.write(Stream::Stdout, b"one\ntw");
     clone.write(Stream::Stderr, b"oops\r\n\n");
@@ -50,7 +50,7 @@ fn bytes_are_split_into_lines_by_stream() {
 #[test]
 fn long_lines_are_cut_and_a_flood_ends_with_a_note() {
     let hub = hub();
-    let log = hub.guest(&served("tax", 7), [1; 16]);
+    let log = hub.guest(&served("tax", 7), [1; 16], [7; 8]);
     log.write(Stream::Stdout, &vec![b'x'; limits::LINE_BYTES_MAX + 1]);
     log.write(Stream::Stdout, b"\n");
     let lengths: Vec<_> = lines(&hub).iter().map(|(_, line)| line.len()).collect();
@@ -68,13 +68,13 @@ fn long_lines_are_cut_and_a_flood_ends_with_a_note() {
 fn memory_is_bounded_by_lines_and_bytes() {
     let hub = hub();
     for index in 0..2 * limits::RECENT_LINES_MAX {
-        hub.guest(&served("tax", 7), [1; 16])
+        hub.guest(&served("tax", 7), [1; 16], [7; 8])
             .write(Stream::Stdout, format!("{index}\n").as_bytes());
     }
     let all = lines(&hub);
     assert_eq!((all.len(), all[0].1.as_str()), (limits::RECENT_LINES_MAX, "1000"));
     for _ in 0..2 * limits::RECENT_BYTES_MAX / limits::LINE_BYTES_MAX {
-        hub.guest(&served("tax", 7), [1; 16])
+        hub.guest(&served("tax", 7), [1; 16], [7; 8])
             .write(Stream::Stdout, &vec![b'x'; limits::LINE_BYTES_MAX]);
     }
     assert!(lines(&hub).iter().map(|(_, line)| line.len()).sum::<usize>() <= limits::RECENT_BYTES_MAX);
@@ -88,9 +88,9 @@ fn followers_hear_their_app_alone_and_slow_ones_lose_lines() {
     let mut tax = hub.follow("shop", "tax");
     let mut stranger = hub.follow("other", "tax");
     let mut all = hub.follow_all();
-    hub.guest(&served("tax", 1), [1; 16])
+    hub.guest(&served("tax", 1), [1; 16], [7; 8])
         .write(Stream::Stdout, b"one\n");
-    hub.guest(&served("cart", 1), [1; 16])
+    hub.guest(&served("cart", 1), [1; 16], [7; 8])
         .write(Stream::Stdout, b"two\n");
     assert_eq!(tax.try_next().unwrap().line, "one");
     assert!(tax.try_next().is_none() && stranger.try_next().is_none());
@@ -101,7 +101,7 @@ fn followers_hear_their_app_alone_and_slow_ones_lose_lines() {
         ),
         ("one", "two")
     );
-    let log = hub.guest(&served("tax", 1), [1; 16]);
+    let log = hub.guest(&served("tax", 1), [1; 16], [7; 8]);
     for _ in 0..limits::FOLLOWER_LINES_MAX + 5 {
         log.write(Stream::Stdout, b"x\n");
     }
@@ -114,7 +114,7 @@ fn followers_hear_their_app_alone_and_slow_ones_lose_lines() {
 #[test]
 fn messages_have_a_level_and_a_context_and_share_the_budget() {
     let hub = hub();
-    let log = hub.guest(&served("tax", 7), [1; 16]);
+    let log = hub.guest(&served("tax", 7), [1; 16], [7; 8]);
     log.log(Level::Warn, "cart", "one\ntwo");
     log.log(Level::Info, "", "three");
     let all = hub.recent("shop", "tax", 10);

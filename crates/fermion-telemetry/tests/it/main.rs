@@ -1,7 +1,13 @@
 //! Telemetry from outside: records and bytes in, text and lines out.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod access_log;
+mod buffer;
+mod export;
 mod guest_log;
 mod metrics;
 mod reference;
@@ -31,6 +37,8 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         served: served.cloned(),
         trace_id: [0xab; 16],
         span_id: [0xcd; 8],
+        parent_id: None,
+        is_sampled: false,
         method: http::Method::GET,
         path: "/tax".to_owned(),
         status: 200,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
 use fermion_telemetry::{
-    BuildInfo, CacheReading, CallResult, Compilation, Door, InstanceReading, StoreOperation, StoreResult,
-    Telemetry, ThreadReading, UpstreamMetrics, Wake,
+    BuildInfo, CacheReading, CallResult, Compilation, Door, ExportReading, InstanceReading, StoreOperation,
+    StoreResult, Telemetry, ThreadReading, UpstreamMetrics, Wake,
 };
 
 use crate::{record, served};
@@ -48,6 +48,7 @@ fn scrape() -> String {
         .watch_threads(|| vec![ThreadReading::default()]);
     let store = telemetry.keyvalue().store("shop", "tax", "rates");
     store.observe(StoreOperation::Get, StoreResult::Done, Duration::from_micros(20));
+    telemetry.watch_export(ExportReading::default);
     telemetry.render()
 }
 

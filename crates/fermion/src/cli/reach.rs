@@ -1,5 +1,7 @@
 //! Flags of what a served component may reach: what `[capabilities]` says in a package.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use fermion_model::endpoint::Endpoint;
 use fermion_runtime::EgressRule;
@@ -20,4 +22,40 @@ pub(crate) struct ReachArgs {
 fn store_name(text: &str) -> Result<String, &'static str> {
     let named = fermion_model::manifest::is_key(text).then(|| text.to_owned());
     named.ok_or("a store's name has letters, digits, '-', '_' and '.'")
+}
+
+/// A directory as it is shown to a component: `HOST`, `HOST::GUEST`, with `:rw` if it may write there.
+pub(crate) fn directory(text: &str) -> Result<fermion_runtime::Directory, String> {
+    let (text, writable) = text
+        .strip_suffix(":rw")
+        .map_or((text, false), |rest| (rest, true));
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err(format!("{text:?} is not HOST or HOST::GUEST"));
+    }
+    Ok(fermion_runtime::Directory {
+        host: PathBuf::from(host),
+        guest: guest.to_owned(),
+        writable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_say_their_name_and_whether_they_may_change() {
+        let read_only = directory("/srv/data").unwrap();
+        assert_eq!(
+            (read_only.guest.as_str(), read_only.writable),
+            ("/srv/data", false)
+        );
+        let writable = directory("/srv/data::/data:rw").unwrap();
+        assert_eq!(
+            (writable.host, writable.guest.as_str(), writable.writable),
+            ("/srv/data".into(), "/data", true)
+        );
+        assert!(directory("::x").is_err());
+    }
 }

@@ -2,6 +2,7 @@
 //! and a server that plays the outside world.
 
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod dns;
 pub(crate) mod h2;
 pub(crate) mod process;
