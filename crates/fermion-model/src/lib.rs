@@ -12,6 +12,7 @@ pub mod interfaces;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod objective;
 pub mod origin;
 pub mod record;
 pub mod release;
