@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, paths, types};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, objectives, paths, types};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
@@ -105,6 +105,23 @@ fn reads() -> Vec<Endpoint> {
                 Some("ReleaseList"),
             )
         },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::OBJECTIVES,
+                "objectives",
+                "What an app promises, and how it stands",
+                JSON,
+                Some("ObjectiveList"),
+            )
+        },
+        get(
+            paths::ALERTS,
+            "alerts",
+            "Incidents, silences and receivers",
+            JSON,
+            Some("AlertList"),
+        ),
         get(
             paths::DECISIONS,
             "decisions",
@@ -140,6 +157,26 @@ fn changes() -> Vec<Endpoint> {
             "Go back to an earlier release",
             "RollbackRequest",
         ),
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertView")))),
+            refusals: &["404", "413", "415"],
+            ..post(
+                paths::ACKNOWLEDGE,
+                "acknowledge-alert",
+                "Take an incident on",
+                "AcknowledgeRequest",
+            )
+        },
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertList")))),
+            refusals: &["413", "415", "503"],
+            ..post(
+                paths::SILENCE,
+                "silence-alerts",
+                "Keep alerts from people for a time",
+                "SilenceRequest",
+            )
+        },
         Endpoint {
             answer: ("200", Some((JSON, Some("CollectResult")))),
             refusals: &["415"],
@@ -201,6 +238,10 @@ pub fn openapi() -> String {
     with_parts::<types::RollbackRequest>(&mut schemas);
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
+    with_parts::<objectives::ObjectiveList>(&mut schemas);
+    with_parts::<objectives::AlertList>(&mut schemas);
+    with_parts::<objectives::AcknowledgeRequest>(&mut schemas);
+    with_parts::<objectives::SilenceRequest>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
     with_parts::<types::CollectRequest>(&mut schemas);
     with_parts::<types::CollectResult>(&mut schemas);

@@ -5,6 +5,7 @@ mod blobs;
 mod decisions;
 mod guard;
 mod logs;
+mod objectives;
 mod server;
 mod trust;
 
@@ -53,6 +54,10 @@ impl Control {
             .route(paths::APPS, get(apps))
             .route(paths::RELEASES, get(releases).post(deploy))
             .route(paths::ROLLBACK, post(rollback))
+            .route(paths::OBJECTIVES, get(objectives::objectives))
+            .route(paths::ALERTS, get(objectives::alerts))
+            .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
+            .route(paths::SILENCE, post(objectives::silence))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))

@@ -83,6 +83,7 @@ impl Control {
                         generation,
                         release: part.release.clone(),
                         last_good: part.last_good.cloned(),
+                        canary: None,
                     };
                     Op::put_json(key, &app, expect)?
                 }

@@ -35,6 +35,7 @@ impl Control {
                 generation: whole.generation,
                 release: app.release,
                 last_good: app.last_good,
+                canary: None,
             };
             ops.push(Op::put_json(assigned_app_key(node, &name), &app, Expect::Any)?);
         }

@@ -138,6 +138,8 @@ impl<R: Record> Drop for Tally<R> {
             cpu: usage.cpu,
             bytes_in: self.upload.as_ref().map_or(0, |meter| meter.bytes()),
             bytes_out: self.bytes_out,
+            arm: fermion_model::frame::Arm::Stable,
+            caller: 0,
         });
     }
 }

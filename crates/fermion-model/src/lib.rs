@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod name;
 pub mod objective;
 pub mod origin;
+pub mod receivers;
 pub mod record;
 pub mod release;
 pub mod remote;

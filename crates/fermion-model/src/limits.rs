@@ -73,6 +73,12 @@ pub const OBJECTIVE_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TARGET_PPM_MIN: u32 = 500_000;
 /// The most that may be promised, in millionths: five minutes a year.
 pub const TARGET_PPM_MAX: u32 = 999_990;
+/// Receivers of alerts: each has a queue of its own.
+pub const RECEIVERS_MAX: usize = 16;
+/// Rules for which alert goes to whom.
+pub const ROUTE_RULES_MAX: usize = 64;
+/// Arguments of a receiver that is a program.
+pub const COMMAND_ARGUMENTS_MAX: usize = 32;
 /// The longest config value, in bytes: a setting, not a file.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 

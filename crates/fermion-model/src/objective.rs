@@ -183,7 +183,10 @@ pub fn check_all(objectives: &[ObjectiveSpec]) -> Result<(), String> {
     }
     for (index, objective) in objectives.iter().enumerate() {
         objective.check()?;
-        if objectives[..index].iter().any(|other| other.name == objective.name) {
+        if objectives[..index]
+            .iter()
+            .any(|other| other.name == objective.name)
+        {
             return Err(format!("the objective {:?} is there twice", objective.name));
         }
     }

@@ -94,6 +94,7 @@ impl App {
             wanted: self.wanted.release.number,
             problem: self.problem.clone(),
             steps: self.steps.clone(),
+            canary: None,
         }
     }
 

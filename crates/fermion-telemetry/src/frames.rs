@@ -176,6 +176,8 @@ mod tests {
             cpu: Duration::from_millis(1),
             bytes_in: 0,
             bytes_out: 0,
+            arm: Arm::Stable,
+            caller: 0,
         }
     }
 

@@ -26,6 +26,10 @@ fn release(app: &str, number: u32, path: &str) -> Release {
         created_at: 0,
         created_by: "test".to_owned(),
         policy_override: None,
+        rollout: None,
+        objectives: None,
+        owner: None,
+        runbook: None,
     }
 }
 
@@ -69,6 +73,7 @@ fn assigned(state: &State) -> BTreeMap<String, AssignedApp> {
             generation: 5,
             release: part.release.clone(),
             last_good: part.last_good.cloned(),
+            canary: None,
         };
         (name.to_owned(), app)
     };
@@ -89,6 +94,7 @@ fn report(state: &mut State, generation: u64, wanted: u32, serving: Option<u32>,
         wanted: ReleaseNumber(wanted),
         problem,
         steps: vec![],
+        canary: None,
     };
     state.reports.insert("default/a".to_owned(), status);
 }

@@ -95,5 +95,6 @@ fn report(wanted: ReleaseNumber, fate: Fate, serving: Option<ReleaseNumber>) -> 
         wanted,
         problem,
         steps,
+        canary: None,
     }
 }

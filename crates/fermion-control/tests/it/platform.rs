@@ -74,6 +74,7 @@ impl Platform {
             logs: logs.clone(),
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
+            receivers: fermion_control::Receivers::open(folder.path()).unwrap(),
             token: load_token(folder.path()),
             config: ControlConfig {
                 listen: "127.0.0.1:0".parse().unwrap(),
@@ -257,6 +258,7 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         refs: None,
         routes: vec![route],
         config: Default::default(),
+        objectives: None,
         expected: None,
         override_policy: None,
     }

@@ -21,7 +21,10 @@ pub(super) fn read(
         return Err(spec.refuse(at, what, next));
     };
     if nodes.len() > OBJECTIVES_MAX {
-        let what = format!("{full} has {} entries, the ceiling is {OBJECTIVES_MAX}", nodes.len());
+        let what = format!(
+            "{full} has {} entries, the ceiling is {OBJECTIVES_MAX}",
+            nodes.len()
+        );
         return Err(spec.refuse(at, what, "write fewer"));
     }
     let mut objectives: Vec<ObjectiveSpec> = Vec::new();
@@ -121,7 +124,10 @@ mod tests {
         assert_eq!(objectives[1].target, Target(950_000));
         assert_eq!(objectives[1].window, 28 * 24 * 3600);
         let json = serde_json::to_string(&objectives).unwrap();
-        assert_eq!(serde_json::from_str::<Vec<ObjectiveSpec>>(&json).unwrap(), objectives);
+        assert_eq!(
+            serde_json::from_str::<Vec<ObjectiveSpec>>(&json).unwrap(),
+            objectives
+        );
         assert_eq!(parse("[]"), Ok(Some(Vec::new())), "an app may promise nothing");
     }
 
@@ -135,7 +141,10 @@ mod tests {
             (format!("[{}]", whole.replace("99%", "99.99999%")), "f:5:"),
             (format!("[{}]", whole.replace("99%", "0.99")), "target"),
             (format!("[{}]", whole.replace("30d", "40d")), "not a window"),
-            (format!("[{}]", whole.replace("success", "speed")), "is no indicator"),
+            (
+                format!("[{}]", whole.replace("success", "speed")),
+                "is no indicator",
+            ),
             (
                 format!("[{}]", whole.replace("success", "{latency_under: 1ms}")),
                 "known here: latency_below",
@@ -144,7 +153,10 @@ mod tests {
                 format!("[{}]", whole.replace("success", "{latency_below: 0ms}")),
                 "above zero",
             ),
-            (format!("[{}]", whole.replace("name: a", "name: A")), "is not a name"),
+            (
+                format!("[{}]", whole.replace("name: a", "name: A")),
+                "is not a name",
+            ),
             (
                 format!("[{}]", whole.replace(", window: 30d", "")),
                 "spec.objectives[0].window is missing",

@@ -44,5 +44,7 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         cpu: Duration::from_millis(250),
         bytes_in: 3,
         bytes_out: 5,
+        arm: fermion_model::frame::Arm::Stable,
+        caller: 0,
     }
 }
