@@ -58,8 +58,8 @@ pub(crate) enum AlertsAction {
         #[arg(long = "for", default_value = "1h", value_name = "TIME", value_parser = units::parse_duration)]
         time: Duration,
         /// Why.
-        #[arg(long, default_value = "", value_name = "TEXT")]
-        reason: String,
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         admin: AdminArgs,
     },

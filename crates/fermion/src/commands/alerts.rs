@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: AlertsArgs, json: bool) -> Result<()> {
                 app,
                 objective,
                 seconds: time.as_secs(),
-                reason,
+                reason: reason.unwrap_or_default(),
             };
             show(&client(&admin)?.silence(&request).await?, json);
         }
