@@ -58,6 +58,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const EVALUATE_EVERY: Duration = Duration::from_secs(10);
 /// How often an objective's sums are written whole; what comes between is written alone.
 pub const TALLY_WRITE_EVERY: Duration = Duration::from_secs(600);
+/// Whole documents written at once: all that there may be have their turn in the time between two of one.
+pub const WHOLES_AT_ONCE_MAX: usize = 150;
 /// How long nodes may be silent before nothing is known of their apps: thirty frames.
 pub const FRAME_MISSED_MAX: Duration = Duration::from_secs(30);
 /// Frames that are taken in after the stop: what nodes sent while they stopped.
@@ -101,6 +103,10 @@ pub const ALERTMANAGER_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Bytes of a file with a receiver's secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
+const _: () = assert!(
+    WHOLES_AT_ONCE_MAX as u64 * (TALLY_WRITE_EVERY.as_secs() / EVALUATE_EVERY.as_secs())
+        >= TALLIES_MAX as u64
+);
 const _: () = assert!(FOLLOWERS_MAX + DEPLOYS_MAX + UPLOADS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(DECISIONS_BYTES_MAX < fermion_api::limits::JSON_BYTES_MAX);
 const _: () = assert!(RELEASES_KEPT_MAX > GOOD_RELEASES_MAX);

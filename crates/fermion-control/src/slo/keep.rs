@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::observe::{Kept, Observed, Sources};
 use super::tally::Tally;
 use crate::control::check_schema;
-use crate::limits::TALLY_WRITE_EVERY;
+use crate::limits::{TALLY_WRITE_EVERY, WHOLES_AT_ONCE_MAX};
 use crate::{Control, Error};
 
 const TALLY_SCHEMA: u32 = 1;
@@ -103,8 +103,16 @@ impl Control {
             observed.is_unsaved = false;
             observed.sources_revision = Some(revision);
         }
+        let mut wholes = WHOLES_AT_ONCE_MAX;
         loop {
-            let (ops, written) = unsaved(&self.shared.slo.observed(), now)?;
+            let control = self.clone();
+            // Whole documents are large: not on the reactor.
+            let next = move || unsaved(&control.shared.slo.observed(), now, wholes);
+            let next = tokio::task::spawn_blocking(next).await;
+            let (ops, written) = next.map_err(|_| Error::Stopped {
+                doing: "write objectives",
+            })??;
+            wholes = wholes.saturating_sub(written.iter().filter(|what| what.is_whole).count());
             if ops.is_empty() {
                 return Ok(());
             }
@@ -129,15 +137,18 @@ impl Control {
     }
 }
 
-/// The next commit. Nothing is added between this and its end: both are steps of one task.
-fn unsaved(observed: &Observed, now: u64) -> Result<(Vec<Op>, Vec<Written>), Error> {
+/// The next commit, with at most so many whole documents beside those that are the first of their promise; the others'
+/// turn comes. Nothing is added between this and its end: both are steps of one task.
+fn unsaved(observed: &Observed, now: u64, mut wholes: usize) -> Result<(Vec<Op>, Vec<Written>), Error> {
     let (mut ops, mut written) = (Vec::new(), Vec::new());
     for (app, kept) in &observed.kept {
         for (objective, kept) in kept.iter().filter(|(_, kept)| kept.is_unsaved) {
             if ops.len() >= COMMIT_OPS_MAX {
                 return Ok((ops, written));
             }
-            let is_whole = kept.number == 0 || now.abs_diff(kept.written_at) >= TALLY_WRITE_EVERY.as_secs();
+            let is_due = wholes > 0 && now.abs_diff(kept.written_at) >= TALLY_WRITE_EVERY.as_secs();
+            let is_whole = kept.number == 0 || is_due || kept.written_at == 0;
+            wholes = wholes.saturating_sub(usize::from(is_whole));
             ops.push(if is_whole {
                 let document = WholeDocument {
                     schema: TALLY_SCHEMA,
