@@ -105,23 +105,6 @@ fn reads() -> Vec<Endpoint> {
                 Some("ReleaseList"),
             )
         },
-        Endpoint {
-            refusals: &["404"],
-            ..get(
-                paths::OBJECTIVES,
-                "objectives",
-                "What an app promises, and how it stands",
-                JSON,
-                Some("ObjectiveList"),
-            )
-        },
-        get(
-            paths::ALERTS,
-            "alerts",
-            "Incidents, silences and receivers",
-            JSON,
-            Some("AlertList"),
-        ),
         get(
             paths::DECISIONS,
             "decisions",
@@ -157,26 +140,6 @@ fn changes() -> Vec<Endpoint> {
             "Go back to an earlier release",
             "RollbackRequest",
         ),
-        Endpoint {
-            answer: ("200", Some((JSON, Some("AlertView")))),
-            refusals: &["404", "413", "415"],
-            ..post(
-                paths::ACKNOWLEDGE,
-                "acknowledge-alert",
-                "Take an incident on",
-                "AcknowledgeRequest",
-            )
-        },
-        Endpoint {
-            answer: ("200", Some((JSON, Some("AlertList")))),
-            refusals: &["413", "415", "503"],
-            ..post(
-                paths::SILENCE,
-                "silence-alerts",
-                "Keep alerts from people for a time",
-                "SilenceRequest",
-            )
-        },
         Endpoint {
             answer: ("200", Some((JSON, Some("CollectResult")))),
             refusals: &["415"],
@@ -219,10 +182,52 @@ fn changes() -> Vec<Endpoint> {
     ]
 }
 
+fn of_objectives() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::OBJECTIVES,
+                "objectives",
+                "What an app promises, and how it stands",
+                JSON,
+                Some("ObjectiveList"),
+            )
+        },
+        get(
+            paths::ALERTS,
+            "alerts",
+            "Incidents, silences and receivers",
+            JSON,
+            Some("AlertList"),
+        ),
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertView")))),
+            refusals: &["404", "413", "415"],
+            ..post(
+                paths::ACKNOWLEDGE,
+                "acknowledge-alert",
+                "Take an incident on",
+                "AcknowledgeRequest",
+            )
+        },
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertList")))),
+            refusals: &["413", "415", "503"],
+            ..post(
+                paths::SILENCE,
+                "silence-alerts",
+                "Keep alerts from people for a time",
+                "SilenceRequest",
+            )
+        },
+    ]
+}
+
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
-    for endpoint in reads().into_iter().chain(changes()) {
+    for endpoint in reads().into_iter().chain(changes()).chain(of_objectives()) {
         // Two operations on one path are merged by the builder.
         items = items.path(
             endpoint.path,

@@ -137,7 +137,7 @@ mod tests {
         for (list, part) in [
             (format!("[{whole}, {whole}]"), "has \"a\" twice"),
             (whole.to_owned(), "is a table, not a list"),
-            (format!("[{}]", vec![whole; 9].join(", ")), "the ceiling is 8"),
+            (format!("[{}]", [whole; 9].join(", ")), "the ceiling is 8"),
             (format!("[{}]", whole.replace("99%", "99.99999%")), "f:5:"),
             (format!("[{}]", whole.replace("99%", "0.99")), "target"),
             (format!("[{}]", whole.replace("30d", "40d")), "not a window"),
