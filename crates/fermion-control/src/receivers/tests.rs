@@ -42,8 +42,8 @@ const QUICK: Patience = Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Takes,
-    /// It takes it, and its answer is lost on the way.
-    LosesTheAnswer,
+    /// It takes it, and what it answers does not arrive.
+    Mumbles,
     Fails(u16),
     /// It never answers.
     Sleeps,
@@ -105,12 +105,12 @@ impl Receiver {
         let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
         let next = self.script.lock().unwrap().pop_front();
         let next = next.unwrap_or(Answer::Takes);
-        if matches!(next, Answer::Takes | Answer::LosesTheAnswer) {
+        if matches!(next, Answer::Takes | Answer::Mumbles) {
             self.taken.lock().unwrap().push(Arrived { key, signature, body });
         }
         match next {
             Answer::Takes => Ok(Response::new(Full::default())),
-            Answer::LosesTheAnswer => Err(std::io::Error::other("lost")),
+            Answer::Mumbles => Err(std::io::Error::other("lost")),
             Answer::Sleeps => std::future::pending::<Result<_, Infallible>>()
                 .await
                 .map_err(|never| match never {}),
@@ -217,12 +217,12 @@ async fn a_receiver_that_fails_sleeps_or_answers_twice_gets_each_message_once_by
     let receiver = Receiver::plays(&[
         Answer::Fails(503),
         Answer::Fails(500),
-        Answer::LosesTheAnswer,
+        Answer::Mumbles,
         Answer::Takes,
         Answer::Sleeps,
         Answer::Fails(404),
-        Answer::LosesTheAnswer,
-        Answer::LosesTheAnswer,
+        Answer::Mumbles,
+        Answer::Mumbles,
     ]);
     let (url, _server) = receiver.start().await;
     let folder = folder(&url);
