@@ -138,7 +138,7 @@ pub struct RollbackRequest {
 pub struct DeployResult {
     /// The release that was asked for.
     pub release: ReleaseView,
-    /// False if the active release was already the same package, routes and config, and nothing was made.
+    /// False if the active release was already the same package, routes, config and objectives, and nothing was made.
     pub created: bool,
     /// The release that was active before.
     #[schema(value_type = Option<u32>)]
