@@ -13,9 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
-    AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
-    Error, ReleaseList, ReleaseView, RollbackRequest, RolloutList, RolloutOrder, RolloutView, Status,
-    TrustView, paths,
+    AcknowledgeRequest, AlertList, AlertView, AppList, AppView, CollectRequest, CollectResult, DecisionList,
+    DecisionView, DeployRequest, DeployResult, Error, ObjectiveList, ReleaseList, ReleaseView,
+    RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TrustView, paths,
 };
 
 pub use logs::LogLines;
@@ -75,6 +75,26 @@ impl Client {
         let query: Vec<String> = of.into_iter().chain(digest).collect();
         let path = format!("{}?{}", paths::DECISIONS, query.join("&"));
         self.get::<DecisionList>(&path).await.map(|list| list.decisions)
+    }
+
+    /// What an app promises, and how it stands.
+    pub async fn objectives(&self, namespace: &Namespace, app: &AppName) -> Result<ObjectiveList, Error> {
+        self.get(&paths::of_app(paths::OBJECTIVES, namespace, app)).await
+    }
+
+    /// Incidents, silences and receivers.
+    pub async fn alerts(&self) -> Result<AlertList, Error> {
+        self.get(paths::ALERTS).await
+    }
+
+    /// Takes an incident on.
+    pub async fn acknowledge(&self, request: &AcknowledgeRequest) -> Result<AlertView, Error> {
+        self.post(paths::ACKNOWLEDGE, request, ANSWER_WAIT_MAX).await
+    }
+
+    /// Keeps alerts from people for a time.
+    pub async fn silence(&self, request: &SilenceRequest) -> Result<AlertList, Error> {
+        self.post(paths::SILENCE, request, ANSWER_WAIT_MAX).await
     }
 
     /// Makes a release and waits until it serves.

@@ -7,6 +7,7 @@ mod client;
 mod error;
 pub mod limits;
 pub mod listener;
+mod objectives;
 mod openapi;
 pub mod paths;
 mod problem;
@@ -15,6 +16,10 @@ mod types;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
+pub use objectives::{
+    AcknowledgeRequest, AcknowledgementView, AlertList, AlertView, BlameView, BurnView, ChangedView,
+    Indicator, ObjectiveList, ObjectiveSpec, ObjectiveView, ReceiverView, SilenceRequest, SilenceView,
+};
 pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 pub use rollout::{

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, paths, rollout, types};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, objectives, paths, rollout, types};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
@@ -212,10 +212,52 @@ fn changes() -> Vec<Endpoint> {
     ]
 }
 
+fn of_objectives() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::OBJECTIVES,
+                "objectives",
+                "What an app promises, and how it stands",
+                JSON,
+                Some("ObjectiveList"),
+            )
+        },
+        get(
+            paths::ALERTS,
+            "alerts",
+            "Incidents, silences and receivers",
+            JSON,
+            Some("AlertList"),
+        ),
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertView")))),
+            refusals: &["404", "413", "415"],
+            ..post(
+                paths::ACKNOWLEDGE,
+                "acknowledge-alert",
+                "Take an incident on",
+                "AcknowledgeRequest",
+            )
+        },
+        Endpoint {
+            answer: ("200", Some((JSON, Some("AlertList")))),
+            refusals: &["413", "415", "503"],
+            ..post(
+                paths::SILENCE,
+                "silence-alerts",
+                "Keep alerts from people for a time",
+                "SilenceRequest",
+            )
+        },
+    ]
+}
+
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
-    for endpoint in reads().into_iter().chain(changes()) {
+    for endpoint in reads().into_iter().chain(changes()).chain(of_objectives()) {
         // Two operations on one path are merged by the builder.
         items = items.path(
             endpoint.path,
@@ -233,6 +275,10 @@ pub fn openapi() -> String {
     with_parts::<rollout::RolloutOrder>(&mut schemas);
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
+    with_parts::<objectives::ObjectiveList>(&mut schemas);
+    with_parts::<objectives::AlertList>(&mut schemas);
+    with_parts::<objectives::AcknowledgeRequest>(&mut schemas);
+    with_parts::<objectives::SilenceRequest>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
     with_parts::<types::CollectRequest>(&mut schemas);
     with_parts::<types::CollectResult>(&mut schemas);

@@ -18,6 +18,14 @@ pub const ROLLBACK: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollback";
 pub const ROLLOUT: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollout";
 /// GET: [`crate::RolloutList`].
 pub const ROLLOUTS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollouts";
+/// GET: [`crate::ObjectiveList`].
+pub const OBJECTIVES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/objectives";
+/// GET: [`crate::AlertList`].
+pub const ALERTS: &str = "/api/v1/alerts";
+/// POST [`crate::AcknowledgeRequest`]: [`crate::AlertView`].
+pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
+/// POST [`crate::SilenceRequest`]: [`crate::AlertList`].
+pub const SILENCE: &str = "/api/v1/alerts/silence";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].

@@ -8,6 +8,7 @@ use fermion_model::{AppName, Digest, Namespace, PackageName, ReleaseNumber};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::objectives::ObjectiveSpec;
 use crate::rollout::RolloutView;
 
 /// Where requests for an app come in.
@@ -107,6 +108,10 @@ pub struct DeployRequest {
     /// Values for exactly the config keys that the package asks for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
+    /// What it promises; 99.9 % success, p95 below 100 ms, p99 below 250 ms and fewer than 1 % cold starts over 30 days
+    /// when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Vec<ObjectiveSpec>>,
     /// Refuse with `RELEASE_CHANGED` unless this release is the active one now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
@@ -142,7 +147,7 @@ pub struct RollbackRequest {
 pub struct DeployResult {
     /// The release that was asked for.
     pub release: ReleaseView,
-    /// False if the active release was already the same package, routes and config, and nothing was made.
+    /// False if the active release was already the same package, routes, config and objectives, and nothing was made.
     pub created: bool,
     /// The release that was active before.
     #[schema(value_type = Option<u32>)]

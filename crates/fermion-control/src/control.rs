@@ -19,6 +19,8 @@ use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
 use crate::known::Known;
 use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_MAX};
 use crate::plan::{KnownApp, State};
+use crate::receivers::Receivers;
+use crate::slo::Slo;
 use crate::{AdminToken, Error, Verifier};
 
 /// The wall clock, passed in.
@@ -64,6 +66,8 @@ pub struct ControlParts {
     pub clock: Clock,
     /// Draws what nobody can guess: 32 hexadecimal digits.
     pub salt: Salt,
+    /// Who is told of alerts.
+    pub receivers: Receivers,
     /// What callers must have.
     pub token: AdminToken,
     /// The rest.
@@ -88,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) uploads: Semaphore,
     pub(crate) pulls: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
+    pub(crate) slo: Slo,
 }
 
 impl std::fmt::Debug for Control {
@@ -114,6 +119,7 @@ impl Control {
             uploads: Semaphore::new(UPLOADS_MAX),
             pulls: Semaphore::new(PULLS_MAX),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            slo: Slo::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

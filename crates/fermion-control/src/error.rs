@@ -137,6 +137,18 @@ pub enum Error {
         /// By whom and why.
         decision: Box<fermion_package::policy::Decision>,
     },
+    /// No incident of that name is open.
+    #[error("no incident {id:?} is open; `fermion alerts` lists those that are")]
+    NoSuchIncident {
+        /// What was asked for.
+        id: String,
+    },
+    /// `alerts.toml` or a file that it names cannot be used.
+    #[error("{what}")]
+    Receivers {
+        /// Which file, where in it, and why.
+        what: String,
+    },
     /// The app's active release is not the one the caller saw.
     #[error("the active release of {app} is {}, not {expected}; look again and decide anew", number_text(*active))]
     ReleaseChanged {

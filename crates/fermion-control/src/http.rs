@@ -5,6 +5,7 @@ mod blobs;
 mod decisions;
 mod guard;
 mod logs;
+mod objectives;
 mod server;
 mod trust;
 
@@ -55,6 +56,10 @@ impl Control {
             .route(paths::ROLLBACK, post(rollback))
             .route(paths::ROLLOUT, get(rollout).post(order_rollout))
             .route(paths::ROLLOUTS, get(rollouts))
+            .route(paths::OBJECTIVES, get(objectives::objectives))
+            .route(paths::ALERTS, get(objectives::alerts))
+            .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
+            .route(paths::SILENCE, post(objectives::silence))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))

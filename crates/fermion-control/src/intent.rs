@@ -25,7 +25,7 @@ use crate::verified::PackageFacts;
 use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
 use admit::Applicant;
-use checks::{check_claims, check_config, check_quarantine, check_room, checked_refs};
+use checks::{check_claims, check_config, check_quarantine, check_room, checked_objectives, checked_refs};
 
 /// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
 const PRUNED_MAX: usize = 8;
@@ -40,8 +40,8 @@ struct Intent {
 }
 
 impl Control {
-    /// Makes a release of a package in the store, and waits until it serves. The same package, routes and config as
-    /// the active release make no new one. `by` is recorded. If the release fails, the app is back on the last good
+    /// Makes a release of a package in the store, and waits until it serves. The same package, routes, config and
+    /// objectives as the active release make no new one. `by` is recorded. If the release fails, the app is back on the last good
     /// one when this returns `ReleaseFailed`.
     pub async fn deploy(
         &self,
@@ -61,6 +61,7 @@ impl Control {
             refs,
             routes,
             config,
+            objectives,
             expected,
             override_policy,
             rollout,
@@ -68,6 +69,7 @@ impl Control {
         } = request;
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
+        let objectives = checked_objectives(objectives)?;
         let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
         let collecting = self.shared.collecting.read().await;
         let (facts, version) = self.check_package(digest, refs, None).await?;
@@ -80,6 +82,7 @@ impl Control {
             routes: &routes,
             config: &config,
         };
+        let telemetry = facts.evidence.facts.telemetry.clone();
         let decided = self.admit(applicant, facts.evidence, override_policy).await?;
         // The names by which people deploy come last: what was refused has none.
         self.name(pulled, version).await?;
@@ -98,6 +101,9 @@ impl Control {
             created_by: by.to_owned(),
             policy_override: decided.override_reason.clone(),
             rollout,
+            objectives,
+            owner: telemetry.owner,
+            runbook: telemetry.runbook,
         };
         let intent = self
             .record(|state| self.record_deploy(state, &release, expected, &decided, retry))
@@ -526,5 +532,8 @@ fn known_or_new(state: &State, name: &str, release: &Release, change: &Change) -
 }
 
 fn same(active: &Release, wanted: &Release) -> bool {
-    active.digest == wanted.digest && active.routes == wanted.routes && active.config == wanted.config
+    active.digest == wanted.digest
+        && active.routes == wanted.routes
+        && active.config == wanted.config
+        && active.objectives == wanted.objectives
 }

@@ -75,7 +75,59 @@ pub const ROLLOUT_SERIES_MAX: usize = 10_000;
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long to leave the listener alone after it failed to accept: out of file descriptors, mostly.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often objectives are evaluated, and what has come is written: what a crash may cost of them.
+pub const EVALUATE_EVERY: Duration = Duration::from_secs(10);
+/// How often an objective's sums are written whole; what comes between is written alone.
+pub const TALLY_WRITE_EVERY: Duration = Duration::from_secs(600);
+/// Whole documents written at once: all that there may be have their turn in the time between two of one.
+pub const WHOLES_AT_ONCE_MAX: usize = 150;
+/// How long nodes may be silent before nothing is known of their apps: thirty frames.
+pub const FRAME_MISSED_MAX: Duration = Duration::from_secs(30);
+/// Frames that are taken in after the stop: what nodes sent while they stopped.
+pub const FRAMES_LEFT_MAX: usize = 1_024;
+/// Nodes whose frames are told apart by their numbers.
+pub const NODES_MAX: usize = 64;
+/// Lives of one node whose frames are told apart: the one that runs, and the one whose last frames may be late.
+pub const INCARNATIONS_MAX: usize = 2;
+/// Objectives that are kept on the whole platform: eight of each of a thousand apps, each with some 100 KiB.
+pub const TALLIES_MAX: usize = 8_000;
+/// Objectives of one app that are kept, those of earlier releases among them.
+pub const OBJECTIVES_KEPT_MAX: usize = 2 * fermion_model::limits::OBJECTIVES_MAX;
+/// Releases of one app whose part in its objectives is known: those that had requests last.
+pub const RELEASES_BLAMED_MAX: usize = 4;
+/// The share of what went wrong from which it is one release's matter.
+pub const BLAMED_SHARE_MIN: f64 = 0.9;
+/// Incidents kept of one app, beyond those that are open.
+pub const INCIDENTS_KEPT_MAX: usize = 32;
+/// Incidents that one answer lists.
+pub const ALERTS_SHOWN_MAX: usize = 500;
+/// Silences at once.
+pub const SILENCES_MAX: usize = 256;
+/// The longest reason of a silence, in bytes.
+pub const SILENCE_REASON_BYTES_MAX: usize = 200;
+/// How long an incident may be taken on, and alerts be silenced, at once: whoever needs longer says so again.
+pub const ACKNOWLEDGED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Messages that may wait for one receiver; the oldest go first.
+pub const OUTBOX_MAX: usize = 256;
+/// Bytes of one message that waits, with room.
+pub const OUTBOX_BYTES_MAX: usize = 16 * 1024;
+/// How long a message is tried to be delivered: a day later it is history.
+pub const DELIVERY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long one attempt to deliver may take.
+pub const SEND_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The pause after the first attempt that failed.
+pub const SEND_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between attempts.
+pub const SEND_BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// How long an Alertmanager is told to keep an alert that is not over: longer than an incident lasts.
+pub const ALERTMANAGER_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Bytes of a file with a receiver's secret.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
+const _: () = assert!(
+    WHOLES_AT_ONCE_MAX as u64 * (TALLY_WRITE_EVERY.as_secs() / EVALUATE_EVERY.as_secs())
+        >= TALLIES_MAX as u64
+);
 const _: () = assert!(FOLLOWERS_MAX + DEPLOYS_MAX + UPLOADS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(DECISIONS_BYTES_MAX < fermion_api::limits::JSON_BYTES_MAX);
 const _: () = assert!(RELEASES_KEPT_MAX > GOOD_RELEASES_MAX);

@@ -32,6 +32,7 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::NoSuchBlob => (StatusCode::NOT_FOUND, "BLOB_MISSING"),
         Error::NoSuchApp { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_APP"),
         Error::NoSuchRelease { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_RELEASE"),
+        Error::NoSuchIncident { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_INCIDENT"),
         Error::Route { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "ROUTE_INVALID"),
         Error::RouteCollision { .. } => (StatusCode::CONFLICT, "ROUTE_COLLISION"),
         Error::Config { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "CONFIG_INVALID"),
@@ -64,6 +65,7 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         | Error::Random(_)
         | Error::NotLoopback { .. }
         | Error::Listen { .. }
+        | Error::Receivers { .. }
         | Error::TokenFile { .. }
         | Error::TokenUnfit { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
     };

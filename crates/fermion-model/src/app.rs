@@ -2,6 +2,7 @@
 //! are known by name and noted as not in effect; every other key is refused. Without the file, an app follows from the
 //! package's manifest.
 
+mod objectives;
 mod parse;
 mod rollout;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::manifest::{Capabilities, Manifest, Unsupported};
+use crate::objective::ObjectiveSpec;
 use crate::release::Route;
 use crate::rollout::RolloutSpec;
 use crate::{AppName, Digest, NameError, Namespace, PackageName, PackageReference, RemoteReference};
@@ -38,6 +40,8 @@ pub struct App {
     pub keyvalue: BTreeSet<String>,
     /// How a new release takes over; at once if nothing is said.
     pub rollout: Option<RolloutSpec>,
+    /// What it promises; the defaults if nothing is said.
+    pub objectives: Option<Vec<ObjectiveSpec>>,
     /// Keys that are written and not in effect yet.
     pub notes: Vec<Unsupported>,
 }
@@ -145,6 +149,7 @@ impl App {
             config: BTreeMap::new(),
             keyvalue: BTreeSet::new(),
             rollout: None,
+            objectives: None,
             notes: Vec::new(),
         })
     }

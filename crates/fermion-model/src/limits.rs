@@ -61,9 +61,28 @@ pub const STEPS_MAX: usize = 32;
 pub const BAKE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Conditions of one rollout's testers, or of its audience: each costs every request a look.
 pub const CONDITIONS_MAX: usize = 16;
+/// Objectives of one app: each is kept for a month, and more are not looked at.
+pub const OBJECTIVES_MAX: usize = 8;
+/// The longest name of an objective, in bytes: it is a column of a table.
+pub const OBJECTIVE_NAME_BYTES_MAX: usize = 40;
+/// The shortest window of an objective: below it, the windows that alerts look at mean nothing.
+pub const OBJECTIVE_WINDOW_MIN: Duration = Duration::from_secs(24 * 3600);
+/// The longest window of an objective: what is kept.
+pub const OBJECTIVE_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The least that may be promised, in millionths: half.
+pub const TARGET_PPM_MIN: u32 = 500_000;
+/// The most that may be promised, in millionths: five minutes a year.
+pub const TARGET_PPM_MAX: u32 = 999_990;
+/// Receivers of alerts: each has a queue of its own.
+pub const RECEIVERS_MAX: usize = 16;
+/// Rules for which alert goes to whom.
+pub const ROUTE_RULES_MAX: usize = 64;
+/// Arguments of a receiver that is a program.
+pub const COMMAND_ARGUMENTS_MAX: usize = 32;
 /// The longest config value, in bytes: a setting, not a file.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 
+const _: () = assert!(TARGET_PPM_MIN < TARGET_PPM_MAX && TARGET_PPM_MAX < 1_000_000);
 const _: () = assert!(WARM_MAX_DEFAULT <= CONCURRENCY_MAX);
 const _: () = assert!(REUSE_CONCURRENCY_DEFAULT <= REUSE_CONCURRENCY_MAX);
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);

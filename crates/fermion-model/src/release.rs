@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::objective::ObjectiveSpec;
 use crate::rollout::RolloutSpec;
 use crate::{AppName, Digest, Namespace, PackageName};
 
@@ -79,6 +80,15 @@ pub struct Release {
     /// How it takes over; at once if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
+    /// What it promises; [`ObjectiveSpec::defaults`] if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Vec<ObjectiveSpec>>,
+    /// Whom to tell when it does not keep it, as its package says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What they should do then: an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
 }
 
 /// The schema that this build writes and understands.

@@ -121,7 +121,8 @@ impl Alert {
     pub fn step(&mut self, sign: Sign, now: u64, pending: u64) -> Option<Change> {
         if sign == Sign::NoData {
             // Silence neither fires nor resolves; a condition that was pending has to begin anew.
-            self.silent = self.silent.saturating_add(1);
+            // Counted no further than needed, so that an app without requests is not stored again and again.
+            self.silent = self.silent.saturating_add(1).min(ALERT_NO_DATA_COUNT + 1);
             if matches!(self.phase, Phase::Pending { .. }) {
                 self.phase = Phase::Inactive;
             }

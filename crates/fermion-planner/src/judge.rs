@@ -303,8 +303,7 @@ pub fn judge(request: &Request) -> Report {
     let Score { summary, groups } = score(&judged, &request.groups);
     let has = |class: Classification| findings.iter().any(|finding| finding.classification == class);
     // A critical metric without data makes the score 0, and is still no finding.
-    let worse =
-        has(Classification::High) || has(Classification::Low) || has(Classification::NodataFail);
+    let worse = has(Classification::High) || has(Classification::Low) || has(Classification::NodataFail);
     let failed = summary < request.marginal;
     let verdict = if failed && (worse || request.rules.compatibility == Compatibility::Kayenta) {
         Verdict::Fail

@@ -2,6 +2,7 @@
 //! somebody must know. (Google SRE workbook, "Alerting on SLOs".) Windows are averages; zero requests are no data, never
 //! a success.
 
+mod level;
 mod predicate;
 mod series;
 #[cfg(test)]
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use predicate::{Action, Evaluation, Outcome, PRODUCT, Predicate, decide, evaluate, pyrra, workbook};
-pub use series::{Ledger, Series};
+pub use series::{Ledger, Recent, Series};
 
 /// How much was good, of how much.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! One function a command. Commands talk to people; what they do belongs to the crates below.
 
 mod admin;
+mod alerts;
 mod apps;
 mod channel;
 mod copy;
@@ -16,6 +17,7 @@ mod push;
 pub(crate) mod registry;
 mod rollout;
 mod sign;
+mod slo;
 pub(crate) mod transfer;
 mod trust;
 mod up;
@@ -61,6 +63,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Resume(app) => rollout::order(&app, RolloutCommand::Resume, json).await,
         Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Slo(arguments) => slo::run(&arguments, json).await,
+        Command::Alerts(arguments) => alerts::run(arguments, json).await,
         Command::Judge(arguments) => judge::run(&arguments, json),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fermion", &mut std::io::stdout());

@@ -237,6 +237,10 @@ pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequ
         refs: None,
         routes: app.routes.iter().cloned().map(Into::into).collect(),
         config: app.config.clone(),
+        objectives: app
+            .objectives
+            .clone()
+            .map(|list| list.into_iter().map(Into::into).collect()),
         expected: None,
         override_policy: None,
         rollout: app.rollout.clone(),

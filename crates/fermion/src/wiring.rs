@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use fermion_bus::Bus;
-use fermion_control::{AdminToken, Control, ControlConfig, ControlParts};
+use fermion_control::{AdminToken, Control, ControlConfig, ControlParts, Receivers};
 use fermion_gateway::{RouteTable, Server, ServerConfig};
 use fermion_node::{Node, Preparer, Routes, Turns, Wakes};
 use fermion_package::TrustKeeper;
@@ -204,6 +204,7 @@ fn control(
         metrics: Arc::new(move || telemetry.render()),
         clock,
         salt: Arc::new(salt),
+        receivers: Receivers::open(data.path())?,
         token: AdminToken::load_or_create(&data.token(), |bytes| {
             getrandom::fill(bytes).map_err(std::io::Error::other)
         })?,

@@ -62,14 +62,21 @@ impl Bound {
 
     /// Serves the admin API and reconciles until `shutdown` is cancelled; then lets open requests finish for a moment.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut reconciler = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let (control, stop) = (self.control.clone(), shutdown.clone());
-        reconciler.spawn(async move { control.run_reconciler(stop).await });
+        tasks.spawn(async move { control.run_reconciler(stop).await });
         let (control, stop) = (self.control.clone(), shutdown.clone());
-        reconciler.spawn(async move { control.run_rollouts(stop).await });
+        tasks.spawn(async move { control.run_rollouts(stop).await });
+        let (control, stop) = (self.control.clone(), shutdown.clone());
+        tasks.spawn(async move { control.run_receivers(stop).await });
+        // Nodes stop at the same moment, and what they say last still counts.
+        let observed = CancellationToken::new();
+        let (control, stop) = (self.control.clone(), observed.clone());
+        tasks.spawn(async move { control.run_objectives(stop).await });
         let service = TowerToHyperService::new(self.control.router(shutdown.clone()).merge(self.mounted));
         listener::serve(self.listener, service, BOUNDS, "admin API", shutdown).await;
-        while reconciler.join_next().await.is_some() {}
+        observed.cancel();
+        while tasks.join_next().await.is_some() {}
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fermion_api::Refs;
 use fermion_api::limits::{CONFIG_BYTES_MAX, CONFIG_KEYS_MAX, REF_TAGS_MAX};
 use fermion_bus::limits::VALUE_BYTES_MAX;
+use fermion_model::objective::{ObjectiveSpec, check_all};
 use fermion_model::release::Route;
 use fermion_model::{Digest, Release};
 
@@ -70,6 +71,18 @@ pub(super) fn checked_refs(refs: Refs, digest: Digest) -> Result<fermion_package
         digest,
         tags,
     })
+}
+
+/// What the app promises, in the model's words.
+pub(super) fn checked_objectives(
+    objectives: Option<Vec<fermion_api::ObjectiveSpec>>,
+) -> Result<Option<Vec<ObjectiveSpec>>, Error> {
+    let objectives: Option<Vec<ObjectiveSpec>> =
+        objectives.map(|list| list.into_iter().map(Into::into).collect());
+    check_all(objectives.as_deref().unwrap_or_default()).map_err(|why| Error::Request {
+        what: format!("objectives: {why}"),
+    })?;
+    Ok(objectives)
 }
 
 pub(super) fn check_config(config: &BTreeMap<String, String>, asked: &BTreeSet<String>) -> Result<(), Error> {

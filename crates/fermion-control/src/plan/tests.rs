@@ -27,6 +27,9 @@ fn release(app: &str, number: u32, path: &str) -> Release {
         created_by: "test".to_owned(),
         policy_override: None,
         rollout: None,
+        objectives: None,
+        owner: None,
+        runbook: None,
     }
 }
 

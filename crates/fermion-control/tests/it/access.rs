@@ -129,7 +129,8 @@ async fn only_loopback_is_listened_on() {
         logs: platform.logs.clone(),
         metrics: Arc::new(String::new),
         clock: Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
-        salt: std::sync::Arc::new(|| Ok("5a".repeat(16))),
+        salt: Arc::new(|| Ok("5a".repeat(16))),
+        receivers: fermion_control::Receivers::default(),
         token: crate::platform::load_token(platform.folder.path()),
         config: fermion_control::ControlConfig {
             listen: listen.parse().unwrap(),

@@ -80,6 +80,7 @@ impl Platform {
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
             salt: Arc::new(|| Ok("5a".repeat(16))),
+            receivers: fermion_control::Receivers::open(folder.path()).unwrap(),
             token: load_token(folder.path()),
             config: ControlConfig {
                 listen: "127.0.0.1:0".parse().unwrap(),
@@ -264,6 +265,7 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         refs: None,
         routes: vec![route],
         config: Default::default(),
+        objectives: None,
         expected: None,
         rollout: None,
         retry: false,

@@ -8,7 +8,7 @@ use crate::manifest::{Unsupported, is_key};
 use crate::origin::is_host;
 use crate::release::Route;
 
-use super::{API_VERSION, App, default_routes, rollout};
+use super::{API_VERSION, App, default_routes, objectives, rollout};
 
 const SPEC: &[&str] = &[
     "package",
@@ -21,7 +21,7 @@ const SPEC: &[&str] = &[
     "rollout",
 ];
 /// Keys of the format that this version reads and does not act on.
-const SPEC_LATER: &[&str] = &["placement", "scale", "objectives"];
+const SPEC_LATER: &[&str] = &["placement", "scale"];
 /// Kinds of the format that this version does not have.
 const KINDS_LATER: &[&str] = &["Objective", "Policy", "Cell", "GitSource"];
 /// The longest path of a route, in bytes.
@@ -72,6 +72,7 @@ impl App {
             config: BTreeMap::new(),
             keyvalue: BTreeSet::new(),
             rollout: None,
+            objectives: None,
             notes: Vec::new(),
         };
         if let Some(mut spec) = root.section("spec", SPEC)? {
@@ -94,6 +95,9 @@ impl App {
         }
         if let Some(section) = spec.section("rollout", rollout::KEYS)? {
             self.rollout = Some(rollout::read(section, file)?);
+        }
+        if let Some(entry) = spec.take("objectives") {
+            self.objectives = Some(objectives::read(spec, entry, file)?);
         }
         for key in SPEC_LATER {
             if let Some(entry) = spec.take(key) {

@@ -182,6 +182,14 @@ impl Board {
         groups
     }
 
+    /// The alerts that fire: which, in which incident, and whether people have been told.
+    pub fn firing(&self) -> impl Iterator<Item = (&Key, u64, bool)> {
+        self.entries.iter().filter_map(|(key, entry)| {
+            let incident = entry.alert.incident()?;
+            Some((key, incident, entry.told == Some(incident)))
+        })
+    }
+
     /// Forgets the alerts of what does not exist any more.
     pub fn retain(&mut self, keep: impl Fn(&Key) -> bool) {
         self.entries.retain(|key, _| keep(key));

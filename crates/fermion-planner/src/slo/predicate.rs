@@ -133,7 +133,8 @@ pub struct Evaluation {
 ///
 /// A window speaks only with at least three bad events and so much traffic that one would be expected at the threshold;
 /// otherwise a wider pair of windows is asked. So one failure of ten requests at night wakes nobody, and a slow trickle
-/// of failures is still found.
+/// of failures is still found. One with so much traffic that three would be expected, and fewer came, has spoken: no wider
+/// one may bring back what is over.
 pub fn evaluate(
     objective: &Objective,
     predicate: &Predicate,
@@ -148,6 +149,14 @@ pub fn evaluate(
             window(long)
         };
         let expected = counts.total as f64 * (1.0 - objective.target) * predicate.factor;
+        if counts.bad() < BAD_MIN && expected >= BAD_MIN as f64 {
+            return Evaluation {
+                outcome: Outcome::Quiet,
+                long,
+                burn: objective.burn(counts),
+                counts,
+            };
+        }
         if counts.bad() < BAD_MIN || expected < EXPECTED_BAD_MIN {
             continue;
         }

@@ -7,17 +7,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
+use super::level::Level;
 use crate::limits::{FRAME_FUTURE_MAX, FRAMES_AHEAD_MAX, SOURCES_MAX};
 
-/// Seconds of a bucket, and how many buckets are kept: fine for the last hours, coarse for the last month. 3,700 buckets
-/// of 24 bytes are the most a series ever needs, some 90 KiB; a quiet one needs next to nothing.
+/// Seconds of a bucket, and how many buckets are kept: fine for the last hours, coarse for the last month. 4,016 buckets
+/// of 8 bytes are the most a series ever needs, 32 KiB.
 const LEVELS: [(u64, u64); 4] = [(10, 1_080), (60, 1_560), (600, 576), (3_600, 800)];
+/// The same for who is to blame: the longest window of an alert, to ten minutes.
+const RECENT: (u64, u64) = (600, 440);
 
 /// A series. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
     newest: u64,
-    levels: [BTreeMap<u64, Counts>; 4],
+    levels: [Level; 4],
 }
 
 impl Series {
@@ -28,58 +31,123 @@ impl Series {
         if at > now.saturating_add(FRAME_FUTURE_MAX.as_secs()) {
             return false;
         }
-        self.newest = self.newest.max(at);
-        for (level, (seconds, _)) in self.levels.iter_mut().zip(LEVELS) {
-            let bucket = level.entry(at / seconds).or_default();
-            *bucket = bucket.plus(counts);
+        self.move_on(at);
+        for (level, (seconds, kept)) in self.levels.iter_mut().zip(LEVELS) {
+            put(level, at / seconds, counts, oldest(self.newest, seconds, kept));
         }
-        self.forget();
         true
     }
 
     /// Adds another series.
     pub fn merge(&mut self, other: &Self) {
-        self.newest = self.newest.max(other.newest);
-        for (level, others) in self.levels.iter_mut().zip(&other.levels) {
-            for (index, counts) in others {
-                let bucket = level.entry(*index).or_default();
-                *bucket = bucket.plus(*counts);
+        self.move_on(other.newest);
+        let pairs = self.levels.iter_mut().zip(&other.levels);
+        for ((level, others), (seconds, kept)) in pairs.zip(LEVELS) {
+            for (index, counts) in others.iter() {
+                put(level, index, counts, oldest(self.newest, seconds, kept));
             }
         }
-        self.forget();
     }
 
-    /// What has left a level's horizon, counted from the newest event. The horizon only ever moves on, so that what it
-    /// keeps does not depend on the order of events.
-    fn forget(&mut self) {
-        for (level, (seconds, buckets)) in self.levels.iter_mut().zip(LEVELS) {
-            let oldest = (self.newest / seconds).saturating_sub(buckets - 1);
-            while level.first_key_value().is_some_and(|(index, _)| *index < oldest) {
-                level.pop_first();
+    /// Forgets what has left a level's horizon, counted from the newest event. The horizon only ever moves on, so that
+    /// what it keeps does not depend on the order of events.
+    fn move_on(&mut self, at: u64) {
+        if at > self.newest {
+            self.newest = at;
+            for (level, (seconds, kept)) in self.levels.iter_mut().zip(LEVELS) {
+                level.forget(oldest(at, seconds, kept));
             }
         }
     }
 
     /// What happened in the last `window` before `now`, to within one bucket of the finest level that reaches so far.
     pub fn window(&self, window: Duration, now: u64) -> Counts {
-        let window = window.as_secs();
-        let reaches = |(seconds, buckets): (u64, u64)| seconds * (buckets - 2) >= window;
+        let reaches = |(seconds, kept): (u64, u64)| seconds * (kept - 2) >= window.as_secs();
         let index = LEVELS
             .iter()
             .position(|level| reaches(*level))
             .unwrap_or(LEVELS.len() - 1);
-        let (seconds, _) = LEVELS[index];
-        let from = now.saturating_sub(window).div_ceil(seconds);
-        let to = now.saturating_add(FRAME_FUTURE_MAX.as_secs()) / seconds;
-        self.levels[index]
-            .range(from..=to.max(from))
-            .fold(Counts::default(), |sum, (_, counts)| sum.plus(*counts))
+        sum(&self.levels[index], LEVELS[index].0, window, now)
     }
 
     /// Buckets in use.
     pub fn buckets(&self) -> usize {
-        self.levels.iter().map(BTreeMap::len).sum()
+        self.levels.iter().map(Level::len).sum()
     }
+
+    /// Bytes in memory, beside the value itself.
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(Level::bytes).sum()
+    }
+}
+
+/// A series of the last three days at one resolution: a release's share in what went wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    newest: u64,
+    level: Level,
+}
+
+impl Recent {
+    /// Adds what happened at a time. Whether a series took it has been asked before.
+    pub fn add(&mut self, at: u64, counts: Counts) {
+        let (seconds, kept) = RECENT;
+        self.move_on(at);
+        put(
+            &mut self.level,
+            at / seconds,
+            counts,
+            oldest(self.newest, seconds, kept),
+        );
+    }
+
+    /// Adds another one.
+    pub fn merge(&mut self, other: &Self) {
+        let (seconds, kept) = RECENT;
+        self.move_on(other.newest);
+        for (index, counts) in other.level.iter() {
+            put(&mut self.level, index, counts, oldest(self.newest, seconds, kept));
+        }
+    }
+
+    fn move_on(&mut self, at: u64) {
+        if at > self.newest {
+            self.newest = at;
+            self.level.forget(oldest(at, RECENT.0, RECENT.1));
+        }
+    }
+
+    /// What happened in the last `window` before `now`, and in the rest of the ten minutes in which that begins.
+    pub fn window(&self, window: Duration, now: u64) -> Counts {
+        let window = window.as_secs() + now.saturating_sub(window.as_secs()) % RECENT.0;
+        sum(&self.level, RECENT.0, Duration::from_secs(window), now)
+    }
+
+    /// When the newest event was.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Bytes in memory, beside the value itself.
+    pub fn bytes(&self) -> usize {
+        self.level.bytes()
+    }
+}
+
+fn oldest(newest: u64, seconds: u64, kept: u64) -> u64 {
+    (newest / seconds).saturating_sub(kept - 1)
+}
+
+fn put(level: &mut Level, index: u64, counts: Counts, oldest: u64) {
+    if index >= oldest {
+        level.add(index, counts);
+    }
+}
+
+fn sum(level: &Level, seconds: u64, window: Duration, now: u64) -> Counts {
+    let from = now.saturating_sub(window.as_secs()).div_ceil(seconds);
+    let to = now.saturating_add(FRAME_FUTURE_MAX.as_secs()) / seconds;
+    level.sum(from..=to.max(from))
 }
 
 /// Which frames have been taken, so that one that is delivered twice counts once.

@@ -254,3 +254,31 @@ fn space_is_bounded_and_the_future_is_refused() {
         "the gap was given up after {FRAMES_AHEAD_MAX}"
     );
 }
+
+#[test]
+fn what_is_stored_is_what_was_there_and_small() {
+    let mut series = Series::default();
+    let mut recent = Recent::default();
+    for bucket in 0..(31 * 24 * 360) {
+        let at = NOW - bucket * 10;
+        let counts = Counts {
+            good: 4_000_000_000,
+            total: 4_294_967_295,
+        };
+        assert!(series.add(at, counts, NOW));
+        recent.add(at, counts);
+    }
+    assert!(series.bytes() <= 48 * 1024, "{}", series.bytes());
+    assert!(recent.bytes() <= 6 * 1024, "{}", recent.bytes());
+    let text = serde_json::to_vec(&series).unwrap();
+    assert!(text.len() < 96 * 1024, "{}", text.len());
+    assert_eq!(serde_json::from_slice::<Series>(&text).unwrap(), series);
+    let text = serde_json::to_vec(&recent).unwrap();
+    assert_eq!(serde_json::from_slice::<Recent>(&text).unwrap(), recent);
+    let hour = recent.window(Duration::from_secs(HOUR), NOW);
+    assert_eq!(
+        hour.total,
+        7 * u64::from(u32::MAX),
+        "six whole buckets and the one that has begun"
+    );
+}

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use fermion_model::frame::Arm;
 use fermion_model::record::RequestRecord;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -80,7 +79,7 @@ impl Export {
     /// Takes in one request. Allocates for those whose trace is kept, and waits for nothing.
     pub fn observe(&self, record: &RequestRecord) {
         // Every request is of the release that serves everybody, as in frames.
-        let Some(reason) = self.sampler.reason(record, Arm::Stable) else {
+        let Some(reason) = self.sampler.reason(record, record.arm) else {
             return self.meters.observe(record, None);
         };
         let end = self.clock.now();

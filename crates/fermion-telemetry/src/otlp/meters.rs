@@ -317,6 +317,8 @@ mod tests {
             cpu: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
+            arm: fermion_model::frame::Arm::Stable,
+            caller: 0,
         }
     }
 

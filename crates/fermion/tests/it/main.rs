@@ -46,6 +46,7 @@ mod up_keyvalue;
 mod up_kill;
 mod up_logs;
 mod up_new;
+mod up_objectives;
 mod up_policy;
 mod up_registry;
 mod up_restart;
