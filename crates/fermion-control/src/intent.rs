@@ -3,12 +3,13 @@
 
 mod admit;
 mod checks;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest, RolloutCommand, RolloutOrder};
+use fermion_api::{DeployRequest, DeployResult, Refs, RollbackRequest};
 use fermion_bus::{Expect, Op};
 use fermion_model::release::{RELEASE_SCHEMA, Route};
 use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
@@ -20,7 +21,6 @@ use crate::decisions::Decided;
 use crate::documents::{AppDocument, Change, ChangeKind, release_key, releases_prefix};
 use crate::limits::{CHECK_WAIT_MAX, CONFLICT_TRIES_MAX, RELEASES_KEPT_MAX};
 use crate::plan::{KnownApp, State};
-use crate::rollout::RolloutDocument;
 use crate::verified::PackageFacts;
 use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
@@ -240,74 +240,6 @@ impl Control {
             created: true,
             is_gradual,
         })
-    }
-
-    /// A new release becomes active, or begins to be rolled out, or waits until what is being rolled out has made way.
-    /// Gives what is to be written of the rollout.
-    fn take_its_turn(
-        &self,
-        state: &State,
-        document: &mut AppDocument,
-        release: &Release,
-        change: Change,
-    ) -> Result<Option<Op>, Error> {
-        let known = state.rollouts.get(&document.name());
-        let expect = Expect::unchanged(known.and_then(|known| known.revision));
-        let under_way = known.filter(|known| Some(known.document.canary) == document.canary);
-        if let Some(under_way) = under_way {
-            document.waiting = Some(release.number);
-            let mut rollout = RolloutDocument::clone(&under_way.document);
-            rollout.next = Some(release.number);
-            return Ok(Some(Op::put_json(rollout.key(), &rollout, expect)?));
-        }
-        match self.begins(document, release, change.at)? {
-            Some(rollout) => {
-                document.canary = Some(release.number);
-                Ok(Some(Op::put_json(rollout.key(), &rollout, expect)?))
-            }
-            None => {
-                document.activate(release.number, change);
-                Ok(None)
-            }
-        }
-    }
-
-    /// What a rollback means while a rollout is under way: it is aborted. None if nothing is under way.
-    async fn take_back(
-        &self,
-        namespace: &Namespace,
-        app: &AppName,
-        to: Option<ReleaseNumber>,
-        by: &str,
-    ) -> Result<Option<DeployResult>, Error> {
-        let document = self.read_app(namespace, app).await?.document;
-        let (Some(canary), Some(stable)) = (document.canary, document.active) else {
-            return Ok(None);
-        };
-        if to.is_some_and(|to| to != stable) {
-            return Err(Error::RolloutNot {
-                app: app.clone(),
-                phase: "under way".to_owned(),
-                why: format!("`fermion abort` takes {canary} back first"),
-            });
-        }
-        let order = RolloutOrder {
-            command: RolloutCommand::Abort,
-            rollout: None,
-            step: None,
-        };
-        let rollout = self.order_rollout(namespace, app, order, by).await?;
-        let intent = Intent {
-            number: stable,
-            previous: Some(canary),
-            created: false,
-            is_gradual: false,
-        };
-        let result = self.result(namespace, app, &intent).await?;
-        Ok(Some(DeployResult {
-            rollout: Some(Box::new(rollout)),
-            ..result
-        }))
     }
 
     async fn record_rollback(
