@@ -105,6 +105,29 @@ fn reads() -> Vec<Endpoint> {
                 Some("ReleaseList"),
             )
         },
+        get(
+            paths::DECISIONS,
+            "decisions",
+            "What the gate decided, newest first",
+            JSON,
+            Some("DecisionList"),
+        ),
+        Endpoint {
+            refusals: &["404", "503"],
+            ..get(
+                paths::LOGS,
+                "logs",
+                "What the app wrote, one object a line",
+                LINES,
+                Some("LogLine"),
+            )
+        },
+    ]
+}
+
+/// What is shown of rollouts.
+fn rollouts() -> Vec<Endpoint> {
+    vec![
         Endpoint {
             refusals: &["404"],
             ..get(
@@ -123,23 +146,6 @@ fn reads() -> Vec<Endpoint> {
                 "The rollouts of an app, newest first",
                 JSON,
                 Some("RolloutList"),
-            )
-        },
-        get(
-            paths::DECISIONS,
-            "decisions",
-            "What the gate decided, newest first",
-            JSON,
-            Some("DecisionList"),
-        ),
-        Endpoint {
-            refusals: &["404", "503"],
-            ..get(
-                paths::LOGS,
-                "logs",
-                "What the app wrote, one object a line",
-                LINES,
-                Some("LogLine"),
             )
         },
     ]
@@ -257,7 +263,8 @@ fn of_objectives() -> Vec<Endpoint> {
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
-    for endpoint in reads().into_iter().chain(changes()).chain(of_objectives()) {
+    let endpoints = [reads(), rollouts(), changes(), of_objectives()];
+    for endpoint in endpoints.into_iter().flatten() {
         // Two operations on one path are merged by the builder.
         items = items.path(
             endpoint.path,
