@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the platform with the examples and plays scenes on it: each example answers, a hostile guest is contained, a
-# new release takes over and is taken back under load, the process is killed and comes back. Every answer is checked;
+# new release takes over and is taken back under load, one is rolled out in steps and a bad one goes back by itself, the
+# process is killed and comes back. Every answer is checked;
 # the first wrong one ends the demo with status 1. Then the platform stays up until Ctrl-C.
 #
 # Environment (each also as `make demo NAME=VALUE`):
@@ -217,6 +218,7 @@ load_begins() {
   load=$!
 }
 
+# load_ends [HIT]: with HIT, some requests may have failed, and how many is said.
 load_ends() {
   : >"$place/load.end"
   wait "$load" || true
@@ -226,6 +228,12 @@ load_ends() {
   bad=$(grep -vc '^200 ' "$place/load" || true)
   slowest=$(sort -k2 -n "$place/load" | tail -n 1)
   ((count > 0)) || die "hello was not asked at all"
+  if [[ -n ${1:-} ]]; then
+    ((bad > 0)) || die "nobody met the bad release"
+    ((bad * 5 < count)) || die "$bad of $count requests met the bad release"
+    say "  hello meanwhile: $count requests, $bad of them hit by the bad release"
+    return
+  fi
   ((bad == 0)) || die "$bad of $count requests to hello failed meanwhile"
   printf '  hello meanwhile: %s requests, every one 200, the slowest %.0f ms\n' "$count" "$(milliseconds "${slowest#* }")"
 }
@@ -286,6 +294,45 @@ new_release_and_back() {
   load_ends
   command_line "fermion releases hello"
   fermion releases hello
+}
+
+steps_that_judge_themselves() {
+  scene "A good release in steps, and a bad one that goes back by itself"
+  rm -rf "$place/hello"
+  cp -a examples/hello "$place/hello"
+  cat >"$place/hello/app.yaml" <<'YAML'
+apiVersion: fermion.dev/v1
+kind: App
+metadata: {name: hello}
+spec:
+  rollout:
+    strategy: canary
+    steps: [{weight: 20%, bake: 16s}, {weight: 60%, bake: 16s}]
+    post_bake: 2s
+    judge: {metrics: [errors]}
+YAML
+  sed -i 's/^version = "1.0.0"/version = "1.2.0"/' "$place/hello/fermion.toml"
+  command_line "fermion plan hello"
+  fermion plan "$place/hello"
+  load_begins
+  command_line "fermion deploy hello    # version 1.2.0, as good as the one before"
+  fermion deploy "$place/hello" 2>>"$place/deploy.log"
+  command_line "fermion rollout watch hello"
+  fermion rollout watch hello
+  load_ends
+  sed -i 's/^version = "1.2.0"/version = "1.3.0"/' "$place/hello/fermion.toml"
+  sed -i -e 's/_request: IncomingRequest/request: IncomingRequest/' \
+    -e 's|^        let headers = Fields::new();|        let path = request.path_with_query().unwrap_or_default();\n        assert!(!path.ends_with([\x273\x27, \x276\x27, \x279\x27]), "no tax table for {path}");\n&|' \
+    "$place/hello/src/lib.rs"
+  load_begins
+  command_line "fermion deploy hello    # version 1.3.0, which panics for some"
+  fermion deploy "$place/hello" 2>>"$place/deploy.log"
+  command_line "fermion rollout watch hello"
+  if fermion rollout watch hello; then die "the bad release got through"; fi
+  load_ends hit
+  command_line "fermion rollout history hello"
+  fermion rollout history hello
+  show 'Hello, world!' "$gateway/hello/"
 }
 
 killed_and_back() {
@@ -359,6 +406,7 @@ start "${folders[@]}"
 examples_answer
 hostile_guest
 new_release_and_back
+steps_that_judge_themselves
 killed_and_back
 if [[ -n $once ]]; then
   stop

@@ -63,6 +63,9 @@ pub const ROLLOUT_SAMPLES_MAX: u64 = 2_000;
 pub const ROLLOUT_RECENT_FRAMES: usize = 10;
 /// The old release's requests before its 95th percentile is taken as known: then it is within a seventh of its share.
 pub const ROLLOUT_FROZEN_MIN: u64 = 1_000;
+/// The new release's requests before it is asked whether it is slow: its first ones touch its code and memory for the
+/// first time.
+pub const ROLLOUT_AWAKE_MIN: u64 = 50;
 /// How long a rollout waits for telemetry before it looks without: three of these are silence.
 pub const ROLLOUT_SILENCE: Duration = Duration::from_secs(5);
 /// Ended rollouts kept per app.

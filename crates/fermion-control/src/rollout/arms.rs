@@ -7,7 +7,7 @@ use fermion_planner::judge::sequential::Arm;
 use fermion_planner::slo::{Counts, Evaluation, Objective, Outcome, PRODUCT, Series, evaluate};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ROLLOUT_FROZEN_MIN, ROLLOUT_RECENT_FRAMES, ROLLOUT_WINDOWS_MAX};
+use crate::limits::{ROLLOUT_AWAKE_MIN, ROLLOUT_FROZEN_MIN, ROLLOUT_RECENT_FRAMES, ROLLOUT_WINDOWS_MAX};
 
 /// The share of requests that the frozen quantile leaves above it.
 const SLOW_SHARE: f64 = 0.05;
@@ -224,7 +224,9 @@ impl Evidence {
             recent.merge(&pair.stable.duration);
         }
         let share = above(&recent, frozen) as f64 / recent.count().max(1) as f64;
-        if recent.count() == 0 || share > SLOW_SHARE_MAX {
+        // What a release's first requests take is what waking it up takes.
+        let is_awake = self.total.canary.requests >= ROLLOUT_AWAKE_MIN;
+        if recent.count() == 0 || share > SLOW_SHARE_MAX || !is_awake {
             return (0, 0);
         }
         let slow = above(&canary.duration, frozen);

@@ -85,6 +85,8 @@ fn value(metric: JudgedMetric, window: &Window) -> f64 {
         JudgedMetric::Errors => window.failures as f64 / requests,
         JudgedMetric::ColdStarts => window.slow_starts as f64 / requests,
         JudgedMetric::Cpu => window.cpu_nanos as f64 / 1e9 / requests,
+        // An instance without memory is none: it was not measured.
+        JudgedMetric::Memory if window.memory == 0 => f64::NAN,
         JudgedMetric::Memory => window.memory as f64,
         JudgedMetric::LatencyP50 => window.duration.quantile(0.5).unwrap_or(f64::NAN),
         JudgedMetric::LatencyP99 => window.duration.quantile(0.99).unwrap_or(f64::NAN),
