@@ -61,11 +61,14 @@ pub const ROLLOUT_WINDOWS_MAX: usize = 24;
 pub const ROLLOUT_SAMPLES_MAX: u64 = 2_000;
 /// Looks over which it is asked whether both releases fail.
 pub const ROLLOUT_RECENT_FRAMES: usize = 10;
-/// The old release's requests before its 95th percentile is taken as known: then it is within a seventh of its share.
-pub const ROLLOUT_FROZEN_MIN: u64 = 1_000;
+/// The old release's requests before its 95th percentile is taken as known. It need not be exact: it only says which
+/// requests of both arms are compared.
+pub const ROLLOUT_FROZEN_MIN: u64 = 500;
 /// The new release's requests before it is asked whether it is slow: its first ones touch its code and memory for the
 /// first time.
-pub const ROLLOUT_AWAKE_MIN: u64 = 50;
+pub const ROLLOUT_AWAKE_MIN: u64 = 200;
+/// Failures and slow requests of one arm that one look weighs one by one; more at once prove nothing more.
+pub const ROLLOUT_EVENTS_A_LOOK_MAX: usize = 100_000;
 /// How long a rollout waits for telemetry before it looks without: three of these are silence.
 pub const ROLLOUT_SILENCE: Duration = Duration::from_secs(5);
 /// Ended rollouts kept per app.

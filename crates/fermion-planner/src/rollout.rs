@@ -13,7 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::sequential::{ALPHA, Arm, Slowness, Watch};
+use crate::judge::sequential::{ALPHA, Arm, Failures, Watch};
 
 pub use actions::Action;
 pub use check::{Violation, check};
@@ -164,8 +164,9 @@ pub struct State {
     pub drained_since: Option<u64>,
     /// The evidence about failures. Never begun anew while the rollout lives.
     pub watch: Watch,
-    /// The evidence about slow requests. Never begun anew either.
-    pub slowness: Slowness,
+    /// The evidence about slow requests: one that takes longer than most of the old release's took when the rollout began
+    /// counts like a failure, of either arm, so that what makes both slow blames neither. Never begun anew either.
+    pub slowness: Failures,
 }
 
 /// The chance of a false alarm that each of a rollout's two sequential tests may have, so that both have alpha.
@@ -184,7 +185,7 @@ impl State {
             missed: 0,
             drained_since: None,
             watch: Watch::new(ALPHA_EACH),
-            slowness: Slowness::default(),
+            slowness: Failures::default(),
         }
     }
 }
@@ -196,10 +197,9 @@ pub struct Telemetry {
     pub failures: Vec<(Arm, f64)>,
     /// The canary's requests that did not fail.
     pub canary_successes: u64,
-    /// The canary's requests above the quantile of the old release that was frozen when the rollout began.
-    pub canary_slow: u64,
-    /// The canary's requests that were not.
-    pub canary_quick: u64,
+    /// Slow requests, above the quantile of the old release that was frozen when the rollout began; each with its arm and
+    /// the canary's share of traffic at that moment.
+    pub slow: Vec<(Arm, f64)>,
     /// The judge's verdict on a step, if it has one.
     pub verdict: Option<(usize, Verdict)>,
     /// Whether the canary's error budget burns as fast as calls for going back.

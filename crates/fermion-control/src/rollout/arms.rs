@@ -7,12 +7,13 @@ use fermion_planner::judge::sequential::Arm;
 use fermion_planner::slo::{Counts, Evaluation, Objective, Outcome, PRODUCT, Series, evaluate};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ROLLOUT_AWAKE_MIN, ROLLOUT_FROZEN_MIN, ROLLOUT_RECENT_FRAMES, ROLLOUT_WINDOWS_MAX};
+use crate::limits::{
+    ROLLOUT_AWAKE_MIN, ROLLOUT_EVENTS_A_LOOK_MAX, ROLLOUT_FROZEN_MIN, ROLLOUT_RECENT_FRAMES,
+    ROLLOUT_WINDOWS_MAX,
+};
 
 /// The share of requests that the frozen quantile leaves above it.
 const SLOW_SHARE: f64 = 0.05;
-/// The old release's own share of slow requests from which not the new one is slow, but everything.
-const SLOW_SHARE_MAX: f64 = 0.075;
 /// The old release's share of failures from which it counts as failing.
 const FAILING_SHARE: f64 = 0.1;
 /// Failures from which a share says something.
@@ -113,8 +114,7 @@ pub(crate) struct Evidence {
 pub(super) struct Told {
     pub(super) failures: Vec<(Arm, f64)>,
     pub(super) successes: u64,
-    pub(super) slow: u64,
-    pub(super) quick: u64,
+    pub(super) slow: Vec<(Arm, f64)>,
     pub(super) burning: bool,
     pub(super) both_fail: bool,
 }
@@ -187,11 +187,10 @@ impl Evidence {
         } else {
             canary.requests as f64 / together as f64
         };
-        let count = |failures: u64| usize::try_from(failures).unwrap_or(usize::MAX);
         let mut failures = vec![(Arm::Baseline, exposure); count(stable.distinct_failures)];
         failures.extend(vec![(Arm::Canary, exposure); count(canary.distinct_failures)]);
         let good = canary.requests.saturating_sub(canary.failures());
-        let (slow, quick) = self.slowness(canary, stable);
+        let slow = self.slowness(heard, exposure);
         let counts = Counts {
             good,
             total: canary.requests,
@@ -203,34 +202,32 @@ impl Evidence {
             failures,
             successes: good,
             slow,
-            quick,
             burning: self.burns(seconds),
             both_fail: self.both_fail(pair),
         }
     }
 
-    /// The canary's requests above and below the quantile that the old release had when enough was known of it. Counted
-    /// only while the old release itself stays as quick as it was: else not the new one is slow, but everything.
-    fn slowness(&mut self, canary: &FrameSeries, stable: &FrameSeries) -> (u64, u64) {
+    /// Requests of both arms above the quantile that the old release had when enough was known of it. Both are counted at
+    /// the same time, so that what makes everything slow blames neither.
+    fn slowness(&mut self, heard: &Heard, exposure: f64) -> Vec<(Arm, f64)> {
+        let Heard { canary, stable } = heard;
         let Some(frozen) = self.frozen else {
             self.before.merge(&stable.duration);
             if self.before.count() >= ROLLOUT_FROZEN_MIN {
                 self.frozen = self.before.quantile(1.0 - SLOW_SHARE);
             }
-            return (0, 0);
+            return Vec::new();
         };
-        let mut recent = stable.duration.clone();
-        for pair in &self.recent {
-            recent.merge(&pair.stable.duration);
-        }
-        let share = above(&recent, frozen) as f64 / recent.count().max(1) as f64;
         // What a release's first requests take is what waking it up takes.
-        let is_awake = self.total.canary.requests >= ROLLOUT_AWAKE_MIN;
-        if recent.count() == 0 || share > SLOW_SHARE_MAX || !is_awake {
-            return (0, 0);
+        if self.total.canary.requests < ROLLOUT_AWAKE_MIN {
+            return Vec::new();
         }
-        let slow = above(&canary.duration, frozen);
-        (slow, canary.duration.count().saturating_sub(slow))
+        let mut slow = vec![(Arm::Baseline, exposure); count(above(&stable.duration, frozen))];
+        slow.extend(vec![
+            (Arm::Canary, exposure);
+            count(above(&canary.duration, frozen))
+        ]);
+        slow
     }
 
     /// Whether the canary spends the error budget too fast, and more of it than the old release does.
@@ -259,6 +256,13 @@ impl Evidence {
         };
         recent.stable.failures >= FAILING_MIN && stable >= FAILING_SHARE && canary <= BLAME_RATIO * stable
     }
+}
+
+/// As many entries as were counted, within what a frame can say at all.
+fn count(events: u64) -> usize {
+    usize::try_from(events)
+        .unwrap_or(usize::MAX)
+        .min(ROLLOUT_EVENTS_A_LOOK_MAX)
 }
 
 /// How many values lie above a limit.

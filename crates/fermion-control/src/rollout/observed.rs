@@ -64,8 +64,7 @@ impl Seen {
             telemetry: told.map(|told| Telemetry {
                 failures: told.failures,
                 canary_successes: told.successes,
-                canary_slow: told.slow,
-                canary_quick: told.quick,
+                slow: told.slow,
                 verdict,
                 burning: told.burning,
                 both_fail: told.both_fail,

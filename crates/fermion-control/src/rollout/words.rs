@@ -91,8 +91,8 @@ fn because(reason: Reason, document: &RolloutDocument) -> String {
             let limit = document.evidence.frozen.unwrap_or_default() * 1e3;
             let evidence = document.state.slowness.evidence();
             format!(
-                "more of its requests than 5 % take longer than the {limit:.1} ms within which 95 % of the old \
-                 release's ended (p {:.1e})",
+                "more of its requests than of the old release's take longer than the {limit:.1} ms within which 95 % of \
+                 those ended when it began (p {:.1e})",
                 evidence.p()
             )
         }

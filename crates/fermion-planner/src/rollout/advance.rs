@@ -18,8 +18,9 @@ pub(super) fn advance(spec: &Spec, state: &State, observed: &Observed, now: u64)
             next.watch.observe(*arm, true, *exposure);
         }
         next.watch.succeed(telemetry.canary_successes);
-        next.slowness
-            .observe(telemetry.canary_slow, telemetry.canary_quick);
+        for (arm, exposure) in &telemetry.slow {
+            next.slowness.observe(*arm, *exposure);
+        }
         next.missed = 0;
     } else {
         next.missed = next.missed.saturating_add(1);

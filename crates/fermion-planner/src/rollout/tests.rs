@@ -70,8 +70,7 @@ impl World {
             registry: true,
             telemetry: Some(Telemetry {
                 canary_successes: 100,
-                canary_slow: 4,
-                canary_quick: 96,
+                slow: vec![(Arm::Baseline, 0.05); 4],
                 verdict: Some((state.step, Verdict::Pass)),
                 ..Telemetry::default()
             }),
@@ -236,8 +235,7 @@ impl Trouble {
         observed.telemetry = (!self.silent).then(|| Telemetry {
             failures: vec![(Arm::Baseline, 0.05); usize::from(self.failures)],
             canary_successes: 100,
-            canary_slow: 5,
-            canary_quick: 95,
+            slow: vec![(Arm::Baseline, 0.05); 5],
             verdict: verdict.map(|verdict| (state.step, verdict)),
             burning: self.burning,
             both_fail: self.both_fail,

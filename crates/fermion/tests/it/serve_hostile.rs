@@ -81,7 +81,7 @@ fn every_failure_has_its_name_in_time_and_nobody_beside_it_notices() {
                 "{answer:?}"
             );
             // A guest that had to make room in mid-body is found out behind its head: then the body breaks off.
-            if path == "/content-length/10/5" && answer.status == 200 && !answer.whole {
+            if path.starts_with("/content-length/") && answer.status == 200 && !answer.whole {
                 continue;
             }
             if answer.status < 500 || (answer.status, &*answer.code()) != (status, code) {
@@ -126,7 +126,7 @@ fn failures_have_the_same_names_over_http_2() {
                 answer.status == status && proxy_status.is_some_and(|value| value.ends_with(&details));
             // A guest that had to make room for the others in mid-body is found out behind its head: then the body
             // breaks off.
-            let is_torn = path == "/content-length/10/5" && answer.status == 200 && !answer.whole;
+            let is_torn = path.starts_with("/content-length/") && answer.status == 200 && !answer.whole;
             assert!(is_named || is_torn, "{guest} {path}: {answer:?}");
         }
     }

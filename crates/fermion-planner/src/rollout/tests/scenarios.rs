@@ -75,7 +75,7 @@ fn guards_take_it_back_from_any_weight() {
             Phase::RolledBack(Reason::Slow),
             |_, state, _, observed| {
                 if at(state) {
-                    (telemetry(observed).canary_slow, telemetry(observed).canary_quick) = (40, 60);
+                    telemetry(observed).slow = vec![(Arm::Canary, 0.05); 5];
                 }
             },
         );
