@@ -48,13 +48,11 @@ fn load(gateway: SocketAddr, path: &str, done: &AtomicBool, met: &Met) {
     }
 }
 
-/// Runs `act` while two clients ask for `path`.
+/// Runs `act` while somebody asks for `path`, as fast as answers come.
 fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -> (T, Met) {
     let (done, met) = (AtomicBool::new(false), Met::default());
     let acted = std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| load(gateway, path, &done, &met));
-        }
+        scope.spawn(|| load(gateway, path, &done, &met));
         let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&met)));
         done.store(true, Relaxed);
         acted
