@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn the_time_limit_kills_the_whole_group() {
         let bounds = Bounds {
-            time_max: Duration::from_millis(1),
+            // Long enough for the shell to have made its group.
+            time_max: Duration::from_millis(300),
             ..Bounds::default()
         };
         let (result, _) = check("sleep 1000 & wait", &bounds, &Cancel::default());
