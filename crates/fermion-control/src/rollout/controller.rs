@@ -2,18 +2,21 @@
 //! checks the plan, and stores it. It acts through what it stores alone: the reconciler assigns what the document says.
 //! Each life of a controller claims an epoch; one that finds a higher one leaves everything to its successor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fermion_bus::{Expect, Heard as Message, Op};
 use fermion_model::assignment::Problem;
 use fermion_model::frame::{FRAME_SCHEMA, Frame, FrameSeries};
+use fermion_model::limits::STEPS_MAX;
 use fermion_planner::judge::{Verdict, judge};
 use fermion_planner::rollout::{Action, Phase, Reason, check, plan};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::arms::Heard;
-use super::document::{Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix};
+use super::document::{
+    Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix, judgements_prefix,
+};
 use super::observed::Seen;
 use super::{Quarantined, judging, words};
 use crate::documents::{AUTOMATIC, Change, ChangeKind};
@@ -162,6 +165,8 @@ impl Controller {
         }
         for name in names {
             self.look_at(&name, telemetry).await?;
+            // What is stored is not counted again, also where the next one fails.
+            self.heard.retain(|(app, _), _| *app != name);
         }
         Ok(())
     }
@@ -351,17 +356,37 @@ impl Controller {
             key,
             expect: Expect::Any,
         };
-        let mut ops: Vec<Op> = kept.into_iter().take(surplus).map(delete).collect();
+        let mut ops: Vec<Op> = kept.iter().take(surplus).cloned().map(delete).collect();
         let summary = RolloutDocument {
             evidence: document.evidence.summary(),
             ..document.clone()
         };
+        let kept: BTreeSet<u64> = kept.into_iter().skip(surplus).map(|(id, _)| id).collect();
+        ops.extend(self.old_judgements(document, &kept).await?);
         ops.push(Op::put_json(
             format!("{prefix}{}", document.id),
             &summary,
             Expect::Any,
         )?);
         Ok(ops)
+    }
+
+    /// The removal of verdicts whose rollouts are not remembered any more.
+    async fn old_judgements(
+        &self,
+        document: &RolloutDocument,
+        kept: &BTreeSet<u64>,
+    ) -> Result<Vec<Op>, Error> {
+        let prefix = judgements_prefix(&document.namespace, &document.app);
+        let of = |key: &str| key.strip_prefix(&prefix)?.split_once('-')?.0.parse::<u64>().ok();
+        let is_old = |key: &str| of(key).is_none_or(|id| id != document.id && !kept.contains(&id));
+        let old = self.control.bus().list(&prefix).await?.into_iter();
+        let old = old.map(|entry| entry.key).filter(|key| is_old(key));
+        let delete = |key| Op::Delete {
+            key,
+            expect: Expect::Any,
+        };
+        Ok(old.take(STEPS_MAX).map(delete).collect())
     }
 
     /// What was deployed while a rollout was under way has its turn when that is over.

@@ -29,6 +29,11 @@ pub(super) fn history_prefix(namespace: &Namespace, app: &AppName) -> String {
     format!("{HISTORY}{namespace}/{app}/")
 }
 
+/// The folder of an app's verdicts with their input.
+pub(super) fn judgements_prefix(namespace: &Namespace, app: &AppName) -> String {
+    format!("{JUDGEMENTS}{namespace}/{app}/")
+}
+
 /// One rollout of one app: the newest, whether it is under way or over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,7 +188,11 @@ impl RolloutDocument {
 
     /// Where the verdict on a step lies with its input.
     pub(super) fn judgement_key(&self, step: usize) -> String {
-        format!("{JUDGEMENTS}{}/{}/{}-{step}", self.namespace, self.app, self.id)
+        format!(
+            "{}{}-{step}",
+            judgements_prefix(&self.namespace, &self.app),
+            self.id
+        )
     }
 
     /// A step that is judged again has its newest verdict only.
