@@ -14,8 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL_WAIT_MAX};
 use crate::{
     AcknowledgeRequest, AlertList, AlertView, AppList, AppView, CollectRequest, CollectResult, DecisionList,
-    DecisionView, DeployRequest, DeployResult, Error, ObjectiveList, ReleaseList, ReleaseView,
-    RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TrustView, paths,
+    DecisionView, DeployRequest, DeployResult, Error, FreezeList, FreezeRequest, ObjectiveList, ReleaseList,
+    ReleaseView, RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TrustView,
+    paths,
 };
 
 pub use logs::LogLines;
@@ -95,6 +96,26 @@ impl Client {
     /// Keeps alerts from people for a time.
     pub async fn silence(&self, request: &SilenceRequest) -> Result<AlertList, Error> {
         self.post(paths::SILENCE, request, ANSWER_WAIT_MAX).await
+    }
+
+    /// Freezes that are in force or to come.
+    pub async fn freezes(&self) -> Result<FreezeList, Error> {
+        self.get(paths::FREEZES).await
+    }
+
+    /// Orders a freeze.
+    pub async fn freeze(&self, request: &FreezeRequest) -> Result<FreezeList, Error> {
+        self.post(paths::FREEZES, request, ANSWER_WAIT_MAX).await
+    }
+
+    /// Ends one.
+    pub async fn thaw(&self, id: &str) -> Result<FreezeList, Error> {
+        let path = paths::freeze(id);
+        let call = Call {
+            method: &Method::DELETE,
+            ..Call::get(&path)
+        };
+        self.transport.json(call, transport::empty()).await
     }
 
     /// Makes a release and waits until it serves.

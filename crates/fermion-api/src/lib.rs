@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod freezes;
 pub mod limits;
 pub mod listener;
 mod objectives;
@@ -16,6 +17,7 @@ mod types;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
+pub use freezes::{FreezeList, FreezeRequest, FreezeView};
 pub use objectives::{
     AcknowledgeRequest, AcknowledgementView, AlertList, AlertView, BlameView, BurnView, ChangedView,
     Indicator, ObjectiveList, ObjectiveSpec, ObjectiveView, ReceiverView, SilenceRequest, SilenceView,

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, objectives, paths, rollout, types};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, freezes, objectives, paths, rollout, types};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
@@ -151,6 +151,28 @@ fn rollouts() -> Vec<Endpoint> {
     ]
 }
 
+fn of_freezes() -> Vec<Endpoint> {
+    vec![
+        get(
+            paths::FREEZES,
+            "freezes",
+            "Times in which no release goes forward",
+            JSON,
+            Some("FreezeList"),
+        ),
+        Endpoint {
+            answer: ("200", Some((JSON, Some("FreezeList")))),
+            refusals: &["413", "415", "503"],
+            ..post(paths::FREEZES, "freeze", "Order a freeze", "FreezeRequest")
+        },
+        Endpoint {
+            method: HttpMethod::Delete,
+            refusals: &["404"],
+            ..get(paths::FREEZE, "thaw", "End a freeze", JSON, Some("FreezeList"))
+        },
+    ]
+}
+
 fn changes() -> Vec<Endpoint> {
     let blob = |summary| get(paths::BLOB, "", summary, BYTES, None);
     vec![
@@ -263,7 +285,7 @@ fn of_objectives() -> Vec<Endpoint> {
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
-    let endpoints = [reads(), rollouts(), changes(), of_objectives()];
+    let endpoints = [reads(), rollouts(), of_freezes(), changes(), of_objectives()];
     for endpoint in endpoints.into_iter().flatten() {
         // Two operations on one path are merged by the builder.
         items = items.path(
@@ -280,6 +302,8 @@ pub fn openapi() -> String {
     with_parts::<types::RollbackRequest>(&mut schemas);
     with_parts::<rollout::RolloutList>(&mut schemas);
     with_parts::<rollout::RolloutOrder>(&mut schemas);
+    with_parts::<freezes::FreezeList>(&mut schemas);
+    with_parts::<freezes::FreezeRequest>(&mut schemas);
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
     with_parts::<objectives::ObjectiveList>(&mut schemas);

@@ -26,6 +26,10 @@ pub const ALERTS: &str = "/api/v1/alerts";
 pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
 /// POST [`crate::SilenceRequest`]: [`crate::AlertList`].
 pub const SILENCE: &str = "/api/v1/alerts/silence";
+/// GET: [`crate::FreezeList`]; POST [`crate::FreezeRequest`]: the same.
+pub const FREEZES: &str = "/api/v1/freezes";
+/// DELETE: the [`crate::FreezeList`] without it.
+pub const FREEZE: &str = "/api/v1/freezes/{id}";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].
@@ -47,6 +51,11 @@ pub fn of_app(template: &str, namespace: &Namespace, app: &AppName) -> String {
     template
         .replace("{namespace}", namespace.as_str())
         .replace("{app}", app.as_str())
+}
+
+/// [`FREEZE`] of one name.
+pub fn freeze(id: &str) -> String {
+    FREEZE.replace("{id}", id)
 }
 
 /// [`BLOB`] of one digest.

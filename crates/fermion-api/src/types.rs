@@ -127,6 +127,9 @@ pub struct DeployRequest {
     /// Take the package although it was rolled out before and went back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
+    /// Take over although a freeze holds the app.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub during_freeze: bool,
 }
 
 /// Routes an app to an earlier release, and waits until it serves.

@@ -220,6 +220,32 @@ pub enum Error {
         /// Why that is in the way, and what to do.
         why: String,
     },
+    /// A rollout is under way whose document is damaged or of a later version.
+    #[error(
+        "the rollout of {app} that is under way cannot be read, so nothing can follow it; `fermion deploy --now` takes \
+         over at once and ends it"
+    )]
+    RolloutUnreadable {
+        /// The app.
+        app: AppName,
+    },
+    /// Nothing goes forward now.
+    #[error(
+        "{} freezes {app} until {}: {} (by {}); wait, or take over all the same with `fermion deploy --now`",
+        freeze.id, time_text(freeze.until), freeze.reason, freeze.by
+    )]
+    Frozen {
+        /// The app.
+        app: AppName,
+        /// What holds it.
+        freeze: Box<fermion_api::FreezeView>,
+    },
+    /// No such freeze.
+    #[error("there is no freeze {id:?}; `fermion freeze list` lists them")]
+    NoSuchFreeze {
+        /// What was asked for.
+        id: String,
+    },
     /// The package was rolled out before and taken back.
     #[error(
         "{app} was rolled out with this package as {release} and went back: {why}; change the package, or deploy it with \
@@ -301,6 +327,11 @@ fn override_text(decision: &fermion_package::policy::Decision) -> &'static str {
     } else {
         ""
     }
+}
+
+/// Seconds since the Unix epoch as people read them.
+pub(crate) fn time_text(seconds: u64) -> String {
+    fermion_telemetry::rfc3339(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn number_text(number: Option<ReleaseNumber>) -> String {

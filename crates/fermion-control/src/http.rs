@@ -3,6 +3,7 @@
 mod answer;
 mod blobs;
 mod decisions;
+mod freezes;
 mod guard;
 mod logs;
 mod objectives;
@@ -60,6 +61,8 @@ impl Control {
             .route(paths::ALERTS, get(objectives::alerts))
             .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
             .route(paths::SILENCE, post(objectives::silence))
+            .route(paths::FREEZES, get(freezes::list).post(freezes::add))
+            .route(paths::FREEZE, axum::routing::delete(freezes::remove))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))

@@ -39,6 +39,15 @@ struct Intent {
     is_gradual: bool,
 }
 
+/// What a deploy may do only if it is said.
+#[derive(Debug, Clone, Copy)]
+struct Unusual {
+    /// Take a package that went back.
+    retry: bool,
+    /// Take over although a freeze holds the app.
+    during_freeze: bool,
+}
+
 impl Control {
     /// Makes a release of a package in the store, and waits until it serves. The same package, routes, config and
     /// objectives as the active release make no new one. `by` is recorded. If the release fails, the app is back on the last good
@@ -66,9 +75,13 @@ impl Control {
             override_policy,
             rollout,
             retry,
+            during_freeze,
         } = request;
         let routes: Vec<Route> = routes.into_iter().map(Into::into).collect();
         check_routes(&routes)?;
+        if let Some(spec) = &rollout {
+            spec.validate().map_err(|what| Error::Request { what })?;
+        }
         let objectives = checked_objectives(objectives)?;
         let (digest, pulled) = self.obtain(digest, source.as_deref()).await?;
         let collecting = self.shared.collecting.read().await;
@@ -105,8 +118,9 @@ impl Control {
             owner: telemetry.owner,
             runbook: telemetry.runbook,
         };
+        let unusual = Unusual { retry, during_freeze };
         let intent = self
-            .record(|state| self.record_deploy(state, &release, expected, &decided, retry))
+            .record(|state| self.record_deploy(state, &release, expected, &decided, unusual))
             .await?;
         drop(collecting);
         self.finish(namespace, app, intent).await
@@ -172,7 +186,7 @@ impl Control {
         release: &Release,
         expected: Option<ReleaseNumber>,
         decided: &Decided,
-        retry: bool,
+        unusual: Unusual,
     ) -> Result<Intent, Error> {
         let name = format!("{}/{}", release.namespace, release.app);
         let change = Change {
@@ -208,7 +222,7 @@ impl Control {
                 is_gradual: coming.is_some(),
             });
         }
-        check_quarantine(&known.document, release, retry)?;
+        check_quarantine(&known.document, release, unusual.retry)?;
         check_claims(&state, &name, &release.routes)?;
         let number = ReleaseNumber(known.document.latest.0.saturating_add(1));
         let release = Release {
@@ -219,6 +233,9 @@ impl Control {
         let rollout = self.take_its_turn(&state, &mut known.document, &release, change)?;
         known.releases.insert(number, release.clone());
         let is_gradual = rollout.is_some();
+        if !(unusual.during_freeze || is_gradual && release.rollout.is_some()) {
+            self.check_frozen(&release).await?;
+        }
         let mut ops: Vec<Op> = rollout.into_iter().collect();
         ops.push(Op::put_json(
             release_key(&release.namespace, &release.app, number),

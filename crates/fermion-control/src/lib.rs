@@ -10,6 +10,7 @@ mod control;
 mod decisions;
 mod documents;
 mod error;
+mod freezes;
 #[cfg(test)]
 mod harness;
 mod http;

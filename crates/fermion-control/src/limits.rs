@@ -75,6 +75,18 @@ pub const ROLLOUT_SILENCE: Duration = Duration::from_secs(5);
 pub const ROLLOUTS_KEPT_MAX: usize = 20;
 /// Packages that were taken back and are remembered per app.
 pub const QUARANTINED_MAX: usize = 20;
+/// Characters that are shown of what a gate answered.
+pub const GATE_REASON_CHARACTERS_MAX: usize = 200;
+/// Questions of gates that are under way at once; the others wait for the next look.
+pub const GATE_QUESTIONS_MAX: usize = 16;
+/// Seconds until a gate that said no is asked again.
+pub const GATE_ASKED_EVERY: u64 = 10;
+/// Seconds for which a gate's yes counts, while another gate is still closed.
+pub const GATE_YES_KEEPS: u64 = 60;
+/// Freezes that are in force or to come: a year's calendar, for some teams.
+pub const FREEZES_MAX: usize = 256;
+/// How far ahead a freeze may end.
+pub const FREEZE_AHEAD_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Apps of which frames are added up between two looks.
 pub const ROLLOUT_SERIES_MAX: usize = 10_000;
 /// How long open requests may take after the stop.

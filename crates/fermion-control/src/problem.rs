@@ -53,6 +53,9 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::NoRollout { .. } => (StatusCode::NOT_FOUND, "NO_ROLLOUT"),
         Error::RolloutNot { .. } => (StatusCode::CONFLICT, "ROLLOUT_PHASE"),
         Error::Quarantined { .. } => (StatusCode::CONFLICT, "QUARANTINED"),
+        Error::Frozen { .. } => (StatusCode::CONFLICT, "FROZEN"),
+        Error::NoSuchFreeze { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_FREEZE"),
+        Error::RolloutUnreadable { .. } => (StatusCode::CONFLICT, "ROLLOUT_UNREADABLE"),
         Error::Package(error) => (package_status(error), error.code()),
         Error::AssignmentFull => (StatusCode::INSUFFICIENT_STORAGE, "ASSIGNMENT_FULL"),
         Error::Busy { .. } | Error::Bus(fermion_bus::Error::Busy) => {

@@ -1,12 +1,17 @@
-//! Who is told of alerts. Messages lie on the bus from the moment at which the alert that makes them is stored until
+//! Who is told of alerts and rollouts. Messages lie on the bus from the moment at which what makes them is stored until
 //! their receiver has taken them: nothing is lost with the process, and a message that is sent twice has the same key.
 //! Refuses to do: deciding what is told, holding a secret anywhere but in memory, showing one.
 
+mod ask;
 mod format;
+mod message;
 mod outbox;
 mod send;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use ask::Word;
+pub(crate) use message::{Message, RolloutNotice};
 
 use std::collections::BTreeMap;
 use std::fmt;

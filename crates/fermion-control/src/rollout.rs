@@ -7,6 +7,8 @@
 mod arms;
 mod controller;
 mod document;
+mod ending;
+mod gates;
 mod judging;
 mod observed;
 mod orders;

@@ -18,7 +18,7 @@ mod view;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use desk::Desk;
-pub(crate) use incident::{Notice, Transition};
+pub(crate) use incident::{Notice, Transition, digits};
 use observe::Observed;
 
 /// Everything that is known of objectives in this process.

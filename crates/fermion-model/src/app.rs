@@ -2,6 +2,7 @@
 //! are known by name and noted as not in effect; every other key is refused. Without the file, an app follows from the
 //! package's manifest.
 
+mod gates;
 mod objectives;
 mod parse;
 mod rollout;

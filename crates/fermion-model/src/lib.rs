@@ -8,6 +8,7 @@ pub mod document;
 pub mod endpoint;
 pub mod fault;
 pub mod frame;
+pub mod gate;
 pub mod interfaces;
 pub mod limits;
 pub mod manifest;

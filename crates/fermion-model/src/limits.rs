@@ -61,6 +61,8 @@ pub const STEPS_MAX: usize = 32;
 pub const BAKE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Conditions of one rollout's testers, or of its audience: each costs every request a look.
 pub const CONDITIONS_MAX: usize = 16;
+/// Gates of one rollout: each is looked at once a second while it is closed.
+pub const GATES_MAX: usize = 8;
 /// Objectives of one app: each is kept for a month, and more are not looked at.
 pub const OBJECTIVES_MAX: usize = 8;
 /// The longest name of an objective, in bytes: it is a column of a table.

@@ -1,4 +1,4 @@
-//! `alerts.toml` of the data directory: who is told of alerts, by which road. It names files that hold secrets, and holds
+//! `alerts.toml` of the data directory: who is told of alerts and rollouts, by which road. It names files that hold secrets, and holds
 //! none itself.
 
 use std::collections::BTreeMap;
@@ -77,16 +77,35 @@ pub struct ReceiversFile {
     pub receivers: BTreeMap<String, Road>,
     /// Who gets what.
     pub routes: Vec<RouteRule>,
+    /// Who is told of each step of each rollout.
+    pub rollouts: Vec<String>,
 }
 
 impl ReceiversFile {
     /// Parses and validates; `file` names the text in refusals.
     pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
-        let mut root = Section::open(file, "", toml::read(text, file)?, &["receivers", "routes"])?;
+        let mut root = Section::open(
+            file,
+            "",
+            toml::read(text, file)?,
+            &["receivers", "routes", "rollouts"],
+        )?;
         let mut read = Self::default();
         if let Some(entry) = root.take("receivers") {
             read.receivers = receivers(&root, entry, file)?;
         }
+        let known: Vec<&str> = read.receivers.keys().map(String::as_str).collect();
+        let next = format!("receivers here: {}", known.join(", "));
+        let rollouts = root.list("rollouts", RECEIVERS_MAX, &next, |text| {
+            match read.receivers.get(text) {
+                Some(Road::PagerDuty { .. } | Road::Alertmanager { .. }) => {
+                    Err(format!("{text:?} takes alerts only"))
+                }
+                Some(_) => Ok(text.to_owned()),
+                None => Err(format!("{text:?} is no receiver of this file")),
+            }
+        })?;
+        read.rollouts = rollouts;
         let next = "write [[routes]] with receivers = [\"NAME\"]";
         let nodes = root.nodes("routes", ROUTE_RULES_MAX, next)?;
         for (index, node) in nodes.into_iter().enumerate() {
@@ -267,6 +286,7 @@ mod tests {
     use super::*;
 
     const WHOLE: &str = r#"
+rollouts = ["chat"]
 [receivers.hook]
 kind = "webhook"
 url = "https://alerts.example.com/hook"
@@ -301,6 +321,7 @@ receivers = ["chat", "hook"]
             routing_key_file: "duty.key".into(),
         };
         assert_eq!(file.receivers["duty"], duty);
+        assert_eq!(file.rollouts, ["chat"]);
         for (severity, owner, want) in [
             ("page", None, vec!["duty", "hook"]),
             ("page", Some("team-checkout"), vec!["chat", "duty", "hook"]),
@@ -318,7 +339,7 @@ receivers = ["chat", "hook"]
             (
                 "kind = \"slack\"",
                 "kind = \"slak\"",
-                "f:7:8: receivers.chat.kind: \"slak\" is no kind",
+                "f:8:8: receivers.chat.kind: \"slak\" is no kind",
             ),
             ("url = \"https://", "url = \"ftp://", "begins with https://"),
             (
@@ -342,6 +363,12 @@ receivers = ["chat", "hook"]
             ("[\"duty\", \"hook\"]", "[]", "names no receiver"),
             ("[\"page\"]", "[\"pages\"]", "is no severity"),
             ("[receivers.am]", "[receivers.AM]", "is not a name"),
+            (
+                "[\"chat\"]",
+                "[\"chats\"]",
+                "\"chats\" is no receiver of this file",
+            ),
+            ("[\"chat\"]", "[\"duty\"]", "\"duty\" takes alerts only"),
         ] {
             let text = WHOLE.replacen(from, to, 1);
             assert_ne!(text, WHOLE);

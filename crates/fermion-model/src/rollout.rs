@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Gate;
+use crate::limits::{BAKE_MAX, CONDITIONS_MAX, GATES_MAX, STEPS_MAX};
+
 /// All traffic, in the unit of weights: a hundredth of a percent.
 pub const WEIGHT_ALL: u16 = 10_000;
 
@@ -160,9 +163,56 @@ pub struct RolloutSpec {
     /// Only requests that fulfil all of these are shared out; the others stay with the old release until the last step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<Condition>,
+    /// What has to be so before it goes forward.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
 }
 
 impl RolloutSpec {
+    /// Whether it could have been read from `app.yaml`: for one that comes by another road. Says what is wrong.
+    pub fn validate(&self) -> Result<(), String> {
+        let steps = &self.steps;
+        if steps.is_empty() || steps.len() > STEPS_MAX {
+            return Err(format!("rollout.steps: from 1 to {STEPS_MAX} of them"));
+        }
+        let bakes = 1..=BAKE_MAX.as_secs();
+        let is_sound =
+            |step: &RolloutStep| (1..=WEIGHT_ALL).contains(&step.weight) && bakes.contains(&step.bake);
+        if !steps.iter().all(is_sound) || !steps.is_sorted_by(|one, other| one.weight < other.weight) {
+            return Err(format!(
+                "rollout.steps: weights from 1 to {WEIGHT_ALL} that grow, and bakes from 1 to {} seconds",
+                bakes.end()
+            ));
+        }
+        if !bakes.contains(&self.post_bake) {
+            return Err(format!("rollout.post_bake: from 1 to {} seconds", bakes.end()));
+        }
+        let JudgeSpec {
+            pass,
+            marginal,
+            metrics,
+        } = &self.judge;
+        if !(1..=100).contains(pass)
+            || marginal > pass
+            || metrics.is_empty()
+            || metrics.len() > JudgedMetric::ALL.len()
+        {
+            return Err("rollout.judge: 1 <= pass <= 100, marginal <= pass, and metrics".to_owned());
+        }
+        if self.testers.len() > CONDITIONS_MAX || self.audience.len() > CONDITIONS_MAX {
+            return Err(format!(
+                "rollout.testers, audience: at most {CONDITIONS_MAX} conditions"
+            ));
+        }
+        if self.gates.len() > GATES_MAX {
+            return Err(format!("rollout.gates: at most {GATES_MAX}"));
+        }
+        match self.gates.iter().find(|gate| !gate.is_sound()) {
+            Some(_) => Err("rollout.gates: a window needs a place and times that there are".to_owned()),
+            None => Ok(()),
+        }
+    }
+
     /// A strategy with its defaults.
     pub fn of(strategy: Strategy) -> Self {
         let steps = match strategy {
@@ -181,6 +231,7 @@ impl RolloutSpec {
             sticky: Sticky::default(),
             testers: Vec::new(),
             audience: Vec::new(),
+            gates: Vec::new(),
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum Pause {
     Inconclusive,
     /// Both releases fail: a dependency or the region is down. It goes on by itself when that is over.
     BothFail,
+    /// It may go on, and a gate is closed. It goes on by itself when that opens, or when a person says so.
+    Gate,
 }
 
 /// Why a rollout goes back.
@@ -250,6 +252,8 @@ pub struct Observed {
     pub canary_running: bool,
     /// Whether the registry answers.
     pub registry: bool,
+    /// Whether nothing that was asked for stands before the next step forward: an approval, a window, a freeze.
+    pub gate_open: bool,
     /// What was measured since the last look; none if nothing came.
     pub telemetry: Option<Telemetry>,
     /// What a person wants.

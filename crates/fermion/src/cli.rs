@@ -2,6 +2,7 @@
 
 mod egress;
 mod export;
+mod freeze;
 mod instances;
 mod judge;
 mod native;
@@ -25,6 +26,7 @@ use fermion_model::units;
 
 pub(crate) use egress::EgressArgs;
 pub(crate) use export::ExportArgs;
+pub(crate) use freeze::{FreezeAction, FreezeArgs};
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
@@ -114,6 +116,8 @@ pub(crate) enum Command {
     Resume(AppArgs),
     /// Take a rollout back: all traffic to the old release, at once.
     Abort(AppArgs),
+    /// Let no release go forward for a time; list and end such times.
+    Freeze(FreezeArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
     /// Show what apps promise, and how much of their error budgets is left.
@@ -369,7 +373,7 @@ pub(crate) struct DeployArgs {
     /// Go on although policies deny it, in an emergency; the reason is kept on record and shown with the release.
     #[arg(long, value_name = "REASON")]
     pub(crate) override_policy: Option<String>,
-    /// Take over at once, whatever spec.rollout says.
+    /// Take over at once, whatever spec.rollout and freezes say.
     #[arg(long)]
     pub(crate) now: bool,
     /// Deploy a package again that was rolled out before and went back.

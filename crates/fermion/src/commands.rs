@@ -6,6 +6,7 @@ mod apps;
 mod channel;
 mod copy;
 mod decisions;
+mod freeze;
 mod inspect;
 mod judge;
 mod key;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Pause(app) => rollout::order(&app, RolloutCommand::Pause, json).await,
         Command::Resume(app) => rollout::order(&app, RolloutCommand::Resume, json).await,
         Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
+        Command::Freeze(arguments) => freeze::run(arguments, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
         Command::Slo(arguments) => slo::run(&arguments, json).await,
         Command::Alerts(arguments) => alerts::run(arguments, json).await,

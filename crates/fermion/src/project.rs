@@ -245,6 +245,7 @@ pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequ
         override_policy: None,
         rollout: app.rollout.clone(),
         retry: false,
+        during_freeze: false,
     }
 }
 

@@ -21,8 +21,14 @@ impl Control {
         change: Change,
     ) -> Result<Option<Op>, Error> {
         let known = state.rollouts.get(&document.name());
-        let expect = Expect::unchanged(known.and_then(|known| known.revision));
+        // One that is over, or that cannot be read, gives way; the app's own document says that nothing is under way.
+        let expect = known.map_or(Expect::Any, |known| Expect::unchanged(known.revision));
         let under_way = known.filter(|known| Some(known.document.canary) == document.canary);
+        if document.canary.is_some() && under_way.is_none() && release.rollout.is_some() {
+            return Err(Error::RolloutUnreadable {
+                app: release.app.clone(),
+            });
+        }
         if let Some(under_way) = under_way {
             document.waiting = Some(release.number);
             let mut rollout = RolloutDocument::clone(&under_way.document);
@@ -35,6 +41,7 @@ impl Control {
                 Ok(Some(Op::put_json(rollout.key(), &rollout, expect)?))
             }
             None => {
+                document.canary = None;
                 document.activate(release.number, change);
                 Ok(None)
             }

@@ -6,6 +6,7 @@ use fermion_api::{AlertView, BlameView};
 use fermion_telemetry::rfc3339;
 use serde_json::{Value, json};
 
+use super::message::{Message, RolloutNotice};
 use crate::limits::ALERTMANAGER_KEEPS;
 use crate::slo::{Notice, Transition};
 
@@ -13,15 +14,49 @@ use crate::slo::{Notice, Transition};
 const VERSION: u32 = 1;
 
 /// For webhooks and commands: everything that is known.
-pub(super) fn own(notice: &Notice) -> Value {
-    json!({
-        "version": VERSION,
-        "key": notice.key,
-        "transition": notice.transition,
-        "at": notice.at,
-        "summary": summary(notice),
-        "alert": notice.alert,
-    })
+pub(super) fn own(message: &Message) -> Value {
+    match message {
+        Message::Alert(notice) => json!({
+            "version": VERSION,
+            "key": notice.key,
+            "transition": notice.transition,
+            "at": notice.at,
+            "summary": summary(notice),
+            "alert": notice.alert,
+        }),
+        Message::Rollout(notice) => json!({
+            "version": VERSION,
+            "key": notice.key,
+            "transition": notice.phase,
+            "at": notice.at,
+            "summary": rollout_summary(notice),
+            "rollout": {
+                "id": notice.id,
+                "namespace": notice.namespace,
+                "app": notice.app,
+                "stable": notice.stable,
+                "canary": notice.canary,
+                "phase": notice.phase,
+                "weight": notice.weight,
+                "by": notice.by,
+                "why": notice.why,
+            },
+        }),
+    }
+}
+
+/// One sentence for people: what moved where, and why.
+pub(super) fn rollout_summary(notice: &RolloutNotice) -> String {
+    let RolloutNotice {
+        namespace,
+        app,
+        canary,
+        phase,
+        why,
+        by,
+        ..
+    } = notice;
+    format!("[rollout] {namespace}/{app} {canary} {phase}: {why} (by {by})")
 }
 
 /// One sentence for people: what, where, how badly, and who may have done it.
@@ -90,7 +125,11 @@ fn span(seconds: u64) -> String {
     }
 }
 
-pub(super) fn slack(notice: &Notice) -> Value {
+pub(super) fn slack(message: &Message) -> Value {
+    let notice = match message {
+        Message::Alert(notice) => notice,
+        Message::Rollout(notice) => return json!({"text": escape(&rollout_summary(notice))}),
+    };
     let alert = &notice.alert;
     let color = match (notice.transition, alert.severity.as_str()) {
         (Transition::Resolved, _) => "good",

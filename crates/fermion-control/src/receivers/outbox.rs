@@ -5,9 +5,9 @@ use fermion_api::ReceiverView;
 use fermion_bus::{Expect, Op};
 use serde::{Deserialize, Serialize};
 
+use super::message::Message;
 use crate::control::check_schema;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MAX};
-use crate::slo::Notice;
 use crate::{Control, Error};
 
 const DELIVERY_SCHEMA: u32 = 1;
@@ -17,7 +17,7 @@ const DELIVERY_SCHEMA: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Delivery {
     schema: u32,
-    pub(super) notice: Notice,
+    pub(super) message: Message,
 }
 
 fn folder(receiver: &str) -> String {
@@ -25,26 +25,27 @@ fn folder(receiver: &str) -> String {
 }
 
 /// In order of time; what is of the same second, in any order that stays the same.
-fn key(receiver: &str, notice: &Notice) -> String {
-    format!("{}{:020}-{}", folder(receiver), notice.at, notice.key)
+fn key(receiver: &str, message: &Message) -> String {
+    format!("{}{:020}-{}", folder(receiver), message.at(), message.key())
 }
 
 impl Control {
     /// What has to be written so that these messages will be delivered. A queue that is full loses its oldest.
-    pub(crate) async fn outbox_ops(&self, notices: &[Notice]) -> Result<Vec<Op>, Error> {
+    pub(crate) async fn outbox_ops(&self, messages: &[Message]) -> Result<Vec<Op>, Error> {
         let receivers = &self.shared.parts.receivers;
         let mut ops = Vec::new();
         for name in receivers.targets.keys() {
-            let own: Vec<_> = notices
-                .iter()
-                .filter(|notice| {
+            let is_own = |message: &&Message| match message {
+                Message::Alert(notice) => {
                     let alert = &notice.alert;
                     let names = receivers
                         .rules
                         .receivers_of(&alert.severity, alert.owner.as_deref());
                     names.contains(&name.as_str())
-                })
-                .collect();
+                }
+                Message::Rollout(_) => receivers.rules.rollouts.contains(name),
+            };
+            let own: Vec<_> = messages.iter().filter(is_own).collect();
             if own.is_empty() {
                 continue;
             }
@@ -54,7 +55,7 @@ impl Control {
                 tracing::error!(
                     receiver = name,
                     key = entry.key,
-                    "too many alerts wait; the oldest is dropped"
+                    "too many messages wait; the oldest is dropped"
                 );
                 let expect = Expect::Any;
                 ops.push(Op::Delete {
@@ -62,12 +63,12 @@ impl Control {
                     expect,
                 });
             }
-            for notice in own {
+            for message in own {
                 let delivery = Delivery {
                     schema: DELIVERY_SCHEMA,
-                    notice: notice.clone(),
+                    message: message.clone(),
                 };
-                ops.push(Op::put_json(key(name, notice), &delivery, Expect::Any)?);
+                ops.push(Op::put_json(key(name, message), &delivery, Expect::Any)?);
             }
         }
         Ok(ops)
@@ -84,7 +85,7 @@ impl Control {
             match read {
                 Ok(delivery) => return Ok(Some((entry.key, delivery))),
                 Err(error) => {
-                    tracing::error!(key = entry.key, %error, "an alert for a receiver cannot be read; it is dropped");
+                    tracing::error!(key = entry.key, %error, "a message for a receiver cannot be read; it is dropped");
                     self.delivered(entry.key).await?;
                 }
             }

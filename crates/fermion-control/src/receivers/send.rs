@@ -11,18 +11,19 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::message::Message;
 use super::outbox::Delivery;
 use super::{Patience, Secret, Target, format};
 use crate::limits::{DELIVERY_AGE_MAX, SEND_WAIT_MAX};
 use crate::{Control, Error};
 
 /// Carries the message's key: the same for every attempt.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// `t=SECONDS,v1=HEX`: an HMAC-SHA256 over the time, a point and the body.
-const SIGNATURE: &str = "fermion-signature";
+pub(super) const SIGNATURE: &str = "fermion-signature";
 
 /// Why an attempt was in vain.
-enum Failure {
+pub(super) enum Failure {
     /// It may go better later.
     Later(String),
     /// It never will: the receiver has understood the message and does not want it.
@@ -41,7 +42,7 @@ impl Control {
             let client = match client(receivers.patience, target.is_near()) {
                 Ok(client) => client,
                 Err(error) => {
-                    tracing::error!(receiver = name, error, "alerts cannot be sent by HTTP");
+                    tracing::error!(receiver = name, error, "messages cannot be sent by HTTP");
                     continue;
                 }
             };
@@ -74,7 +75,7 @@ impl Control {
                     pause = (pause * 2).min(receivers.patience.backoff_max);
                 }
                 Err(error) => {
-                    tracing::error!(receiver = name, %error, "alerts that wait cannot be read; trying again");
+                    tracing::error!(receiver = name, %error, "messages that wait cannot be read; trying again");
                     tokio::time::sleep(receivers.patience.backoff_max).await;
                 }
             }
@@ -93,36 +94,36 @@ impl Control {
         };
         let now = self.now();
         let patience = self.shared.parts.receivers.patience;
-        let (id, incident) = (&delivery.notice.key, &delivery.notice.alert.id);
+        let (id, subject) = (delivery.message.key(), delivery.message.subject());
         match attempt(target, client, &delivery, now, patience.attempt_max).await {
-            Ok(()) => tracing::info!(receiver = name, key = id, incident, "alert delivered"),
+            Ok(()) => tracing::info!(receiver = name, key = id, subject, "message delivered"),
             Err(Failure::Never(why)) => {
                 tracing::error!(
                     receiver = name,
                     key = id,
-                    incident,
+                    subject,
                     why,
-                    "alert refused by its receiver; dropped"
+                    "message refused by its receiver; dropped"
                 );
             }
             Err(Failure::Later(why)) => {
-                let age = now.saturating_sub(delivery.notice.at);
+                let age = now.saturating_sub(delivery.message.at());
                 if age <= DELIVERY_AGE_MAX.as_secs() {
                     tracing::warn!(
                         receiver = name,
                         key = id,
-                        incident,
+                        subject,
                         why,
-                        "alert not delivered; trying again"
+                        "message not delivered; trying again"
                     );
                     return Ok(Some(false));
                 }
                 tracing::error!(
                     receiver = name,
                     key = id,
-                    incident,
+                    subject,
                     why,
-                    "alert not delivered for a day; dropped"
+                    "message not delivered for a day; dropped"
                 );
             }
         }
@@ -131,7 +132,7 @@ impl Control {
     }
 }
 
-fn client(patience: Patience, is_near: bool) -> Result<reqwest::Client, String> {
+pub(super) fn client(patience: Patience, is_near: bool) -> Result<reqwest::Client, String> {
     // The same provider that every other part of the process uses; whoever comes second finds it there.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut builder = reqwest::Client::builder();
@@ -151,7 +152,7 @@ fn client(patience: Patience, is_near: bool) -> Result<reqwest::Client, String> 
 
 impl Target {
     /// Whether it is on this machine.
-    fn is_near(&self) -> bool {
+    pub(super) fn is_near(&self) -> bool {
         let (Self::Webhook { url, .. }
         | Self::Slack { url }
         | Self::PagerDuty { url, .. }
@@ -172,15 +173,15 @@ async fn attempt(
     now: u64,
     attempt_max: Duration,
 ) -> Result<(), Failure> {
-    let notice = &delivery.notice;
+    let message = &delivery.message;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let key =
-        HeaderValue::from_str(&notice.key).map_err(|_| Failure::Never("its key is damaged".to_owned()))?;
+        HeaderValue::from_str(message.key()).map_err(|_| Failure::Never("its key is damaged".to_owned()))?;
     headers.insert(IDEMPOTENCY_KEY, key);
     let (url, body) = match target {
         Target::Webhook { url, secret } => {
-            let body = format::own(notice).to_string();
+            let body = format::own(message).to_string();
             if let Some(secret) = secret {
                 let signed = signature(secret, now, body.as_bytes());
                 let signed = signed.ok_or_else(|| Failure::Never("its secret cannot sign".to_owned()))?;
@@ -188,17 +189,27 @@ async fn attempt(
             }
             (url, body)
         }
-        Target::Slack { url } => (url, format::slack(notice).to_string()),
+        Target::Slack { url } => (url, format::slack(message).to_string()),
         Target::PagerDuty {
             url,
             routing_key: Secret(routing_key),
-        } => match format::pagerduty(notice, routing_key) {
-            Some(event) => (url, event.to_string()),
-            None => return Ok(()),
-        },
-        Target::Alertmanager { url } => (url, format::alertmanager(notice).to_string()),
+        } => {
+            let Message::Alert(notice) = message else {
+                return Ok(());
+            };
+            match format::pagerduty(notice, routing_key) {
+                Some(event) => (url, event.to_string()),
+                None => return Ok(()),
+            }
+        }
+        Target::Alertmanager { url } => {
+            let Message::Alert(notice) = message else {
+                return Ok(());
+            };
+            (url, format::alertmanager(notice).to_string())
+        }
         Target::Command { program, arguments } => {
-            let body = format::own(notice).to_string();
+            let body = format::own(message).to_string();
             let run = command(program, arguments, body);
             let ended = tokio::time::timeout(attempt_max.max(SEND_WAIT_MAX), run).await;
             return ended.unwrap_or_else(|_| Err(Failure::Later("it took too long".to_owned())));
@@ -228,7 +239,7 @@ async fn post(
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -248,7 +259,11 @@ pub(super) fn signature(Secret(secret): &Secret, now: u64, body: &[u8]) -> Optio
 }
 
 /// Runs a program with the document as its standard input, and nothing of our environment but where programs are.
-async fn command(program: &std::path::Path, arguments: &[String], body: String) -> Result<(), Failure> {
+pub(super) async fn command(
+    program: &std::path::Path,
+    arguments: &[String],
+    body: String,
+) -> Result<(), Failure> {
     let later = |error: std::io::Error| Failure::Later(format!("{}: {error}", program.display()));
     let mut child = tokio::process::Command::new(program)
         .args(arguments)

@@ -191,8 +191,13 @@ pub(super) fn notice(number: u32, transition: Transition) -> Notice {
     }
 }
 
+fn alert(notice: Notice) -> Message {
+    Message::Alert(Box::new(notice))
+}
+
 async fn put(control: &Control, notices: &[Notice]) {
-    let ops = control.outbox_ops(notices).await.unwrap();
+    let messages: Vec<_> = notices.iter().cloned().map(alert).collect();
+    let ops = control.outbox_ops(&messages).await.unwrap();
     control.bus().commit(ops).await.unwrap();
 }
 

@@ -4,30 +4,29 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use fermion_bus::{Expect, Heard as Message, Op};
-use fermion_model::assignment::Problem;
+use fermion_bus::{Expect, Heard as Arrived, Op};
 use fermion_model::frame::{FRAME_SCHEMA, Frame, FrameSeries};
-use fermion_model::limits::STEPS_MAX;
 use fermion_planner::judge::{Verdict, judge};
-use fermion_planner::rollout::{Action, Phase, Reason, check, plan};
+use fermion_planner::rollout::{Action, Phase, check, plan};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::arms::Heard;
-use super::document::{
-    Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix, judgements_prefix,
-};
+use super::arms::{Heard, Told};
+use super::document::{Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument};
+use super::gates::Gates;
 use super::observed::Seen;
-use super::{Quarantined, judging, words};
-use crate::documents::{AUTOMATIC, Change, ChangeKind};
-use crate::limits::{
-    CONFLICT_TRIES_MAX, QUARANTINED_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE, ROLLOUTS_KEPT_MAX,
-};
-use crate::plan::{KnownApp, State};
+use super::{judging, words};
+use crate::documents::AUTOMATIC;
+use crate::limits::{CONFLICT_TRIES_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE};
+use crate::plan::State;
+use crate::receivers::{Message, RolloutNotice};
+use crate::slo::digits;
 use crate::{Control, Error};
 
 /// Where the epoch of the newest controller lies.
 const EPOCH: &str = "controllers/rollouts";
+/// Hexadecimal digits of a message's key, which has to be unique for all time.
+const KEY_DIGITS: usize = 32;
 /// The code of a release that was taken back.
 pub(crate) const ROLLED_BACK: &str = "ROLLED_BACK";
 
@@ -39,11 +38,12 @@ struct Claim {
 }
 
 /// What one life of a controller knows that is not stored.
-struct Controller {
-    control: Control,
+pub(super) struct Controller {
+    pub(super) control: Control,
     epoch: u64,
     /// What frames said since it was last stored, by `namespace/app` and release.
     heard: HashMap<(String, u32), FrameSeries>,
+    gates: Gates,
 }
 
 impl Control {
@@ -64,6 +64,7 @@ impl Control {
             control: self.clone(),
             epoch,
             heard: HashMap::new(),
+            gates: Gates::default(),
         };
         loop {
             let heard = tokio::select! {
@@ -72,8 +73,8 @@ impl Control {
                 heard = tokio::time::timeout(ROLLOUT_SILENCE, frames.next()) => heard,
             };
             let telemetry = match heard {
-                Ok(Ok(Message::Message(message))) => controller.hear(&message.bytes),
-                Ok(Ok(Message::Missed(count))) => {
+                Ok(Ok(Arrived::Message(message))) => controller.hear(&message.bytes),
+                Ok(Ok(Arrived::Missed(count))) => {
                     tracing::warn!(count, "frames of telemetry were missed");
                     continue;
                 }
@@ -138,16 +139,37 @@ impl Controller {
         true
     }
 
-    /// One look at every rollout. What was heard and is nobody's is let go.
+    /// One look at every rollout. What was heard and is nobody's is let go; what could not be stored waits for the next.
     async fn look(&mut self, telemetry: bool) {
-        let looked = self.look_at_all(telemetry).await;
-        match looked {
-            Ok(()) => self.heard.clear(),
-            Err(error) => tracing::error!(%error, "rollouts cannot be looked at now"),
+        let names = match self.under_way().await {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::error!(%error, "rollouts cannot be looked at now");
+                return;
+            }
+        };
+        let mut unstored = BTreeSet::new();
+        for name in names {
+            match self.look_at(&name, telemetry).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(
+                        app = name,
+                        "a rollout changes too often to be looked at; the next look tries again"
+                    );
+                    unstored.insert(name);
+                }
+                Err(error) => {
+                    tracing::error!(app = name, %error, "a rollout cannot be looked at now");
+                    unstored.insert(name);
+                }
+            }
         }
+        self.heard.retain(|(app, _), _| unstored.contains(app));
     }
 
-    async fn look_at_all(&mut self, telemetry: bool) -> Result<(), Error> {
+    /// The apps whose rollouts are this controller's to look at now.
+    async fn under_way(&self) -> Result<Vec<String>, Error> {
         let state = self.control.read_state().await?;
         let under_way = |document: &RolloutDocument| !document.is_over() || document.next.is_some();
         let names: Vec<String> = state
@@ -156,44 +178,31 @@ impl Controller {
             .filter(|(_, known)| under_way(&known.document))
             .map(|(name, _)| name.clone())
             .collect();
-        if names.is_empty() {
-            return Ok(());
+        if names.is_empty() || self.control.claimed().await? > self.epoch {
+            return Ok(Vec::new());
         }
-        let claimed = self.control.claimed().await?;
-        if claimed > self.epoch {
-            return Ok(());
-        }
-        for name in names {
-            self.look_at(&name, telemetry).await?;
-            // What is stored is not counted again, also where the next one fails.
-            self.heard.retain(|(app, _), _| *app != name);
-        }
-        Ok(())
+        Ok(names)
     }
 
-    /// One look at one rollout, made again if its documents changed meanwhile.
-    async fn look_at(&self, name: &str, telemetry: bool) -> Result<(), Error> {
+    /// One look at one rollout, made again if its documents changed meanwhile. False if they never held still.
+    async fn look_at(&mut self, name: &str, telemetry: bool) -> Result<bool, Error> {
         for _ in 0..CONFLICT_TRIES_MAX {
             let state = self.control.read_state().await?;
             let ops = self.next_ops(&state, name, telemetry).await?;
             if ops.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             match self.control.bus().commit(ops).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        tracing::warn!(
-            app = name,
-            "a rollout changes too often to be looked at; the next look tries again"
-        );
-        Ok(())
+        Ok(false)
     }
 
     /// What one look stores.
-    async fn next_ops(&self, state: &State, name: &str, telemetry: bool) -> Result<Vec<Op>, Error> {
+    async fn next_ops(&mut self, state: &State, name: &str, telemetry: bool) -> Result<Vec<Op>, Error> {
         let (Some(known), Some(app)) = (state.rollouts.get(name), state.apps.get(name)) else {
             return Ok(Vec::new());
         };
@@ -207,8 +216,20 @@ impl Controller {
             document.state.epoch = self.epoch;
         }
         let mut ops = Vec::new();
-        if !self.advance(&mut document, state, telemetry, now, &mut ops)? {
+        let told = telemetry.then(|| {
+            let heard = self.heard_of(&document);
+            document.evidence.take(&heard, now)
+        });
+        let verdict = match (&told, document.state.phase) {
+            (Some(_), Phase::Judging) => Some(verdict(&mut document, now, &mut ops).await?),
+            _ => None,
+        };
+        let held_by = self.gates.closed(&self.control, &document).await;
+        let Some(event) = self.advance(&mut document, state, (told, verdict, held_by), now) else {
             return Ok(Vec::new());
+        };
+        if let Some(event) = event {
+            ops.extend(self.control.outbox_ops(&[message(&document, &event)]).await?);
         }
         if document.is_over() {
             document.ended_at = Some(now);
@@ -223,15 +244,14 @@ impl Controller {
         Ok(ops)
     }
 
-    /// Plans and checks. False if the plan breaks a rule and must not be carried out.
+    /// Plans and checks. None if the plan breaks a rule and must not be carried out; otherwise what happened, if anything.
     fn advance(
         &self,
         document: &mut RolloutDocument,
         state: &State,
-        telemetry: bool,
+        (told, verdict, held_by): (Option<Told>, Option<(usize, Verdict)>, Vec<String>),
         now: u64,
-        ops: &mut Vec<Op>,
-    ) -> Result<bool, Error> {
+    ) -> Option<Option<Event>> {
         let name = document.name();
         let generation = state.assigned.get(&name).map_or(u64::MAX, |assigned| {
             // What is assigned already says what the document says, or the report is about something else.
@@ -244,14 +264,6 @@ impl Controller {
             if is_current { assigned.generation } else { u64::MAX }
         });
         let seen = Seen::of(document, state.report(&name), generation);
-        let told = telemetry.then(|| {
-            let heard = self.heard_of(document);
-            document.evidence.take(&heard, now)
-        });
-        let verdict = match (&told, document.state.phase) {
-            (Some(_), Phase::Judging) => Some(verdict(document, now, ops)?),
-            _ => None,
-        };
         let order = document.order.take();
         let command = order.as_ref().map(|order| order.command);
         let newer = document.next.is_some();
@@ -260,14 +272,15 @@ impl Controller {
             document.state.deadline = now;
         }
         let newer = newer && document.state.phase != Phase::PostBake;
-        let observed = seen.observed(self.epoch, told, verdict, command, newer);
+        let observed = seen.observed(self.epoch, told, verdict, held_by.is_empty(), command, newer);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
         if let Err(violation) = check(&spec, &before, &observed, &planned, now) {
             tracing::error!(app = name, %violation, "a plan of a rollout breaks a rule, and is not carried out");
-            return Ok(false);
+            return None;
         }
         document.state = planned.next;
+        document.held_by = held_by;
         for action in planned.actions {
             match action {
                 Action::Prewarm => document.deployed = true,
@@ -281,8 +294,7 @@ impl Controller {
                 | Action::Promote => {}
             }
         }
-        transition(document, &before, order.as_ref(), now);
-        Ok(true)
+        Some(transition(document, &before, order.as_ref(), now))
     }
 
     fn heard_of(&self, document: &RolloutDocument) -> Heard {
@@ -297,144 +309,24 @@ impl Controller {
             stable: of(document.stable.0),
         }
     }
-
-    /// What the end of a rollout means for its app.
-    fn end(&self, app: &KnownApp, document: &RolloutDocument, now: u64) -> Result<Op, Error> {
-        let mut next = app.document.clone();
-        next.canary = None;
-        let why = words::why(document);
-        match document.state.phase {
-            Phase::Succeeded => {
-                let change = Change {
-                    at: now,
-                    by: document.begun_by.clone(),
-                    kind: ChangeKind::Rollout,
-                };
-                next.activate(document.canary, change);
-                next.mark_good(document.canary);
-            }
-            Phase::RolledBack(reason) => {
-                next.failed.retain(|failed| failed.number != document.canary);
-                next.failed.push(crate::documents::FailedRelease {
-                    number: document.canary,
-                    problem: Problem {
-                        code: ROLLED_BACK.to_owned(),
-                        message: why.clone(),
-                    },
-                });
-                let is_its_fault = !matches!(
-                    reason,
-                    Reason::Person | Reason::Deadline | Reason::NoProgress | Reason::Superseded
-                );
-                if let Some(release) = app.releases.get(&document.canary).filter(|_| is_its_fault) {
-                    next.quarantined.retain(|known| known.digest != release.digest);
-                    next.quarantined.push(Quarantined {
-                        digest: release.digest,
-                        release: document.canary,
-                        why,
-                    });
-                    let surplus = next.quarantined.len().saturating_sub(QUARANTINED_MAX);
-                    next.quarantined.drain(..surplus);
-                }
-            }
-            _ => {}
-        }
-        Ok(Op::put_json(next.key(), &next, Expect::unchanged(app.revision))?)
-    }
-
-    /// Keeps what is over, and lets the oldest go.
-    async fn archive(&self, document: &RolloutDocument) -> Result<Vec<Op>, Error> {
-        let prefix = history_prefix(&document.namespace, &document.app);
-        let mut kept: Vec<(u64, String)> = Vec::new();
-        for entry in self.control.bus().list(&prefix).await? {
-            let id = entry.key.strip_prefix(&prefix).and_then(|id| id.parse().ok());
-            kept.push((id.unwrap_or(0), entry.key));
-        }
-        kept.sort();
-        let surplus = (kept.len() + 1).saturating_sub(ROLLOUTS_KEPT_MAX);
-        let delete = |(_, key): (u64, String)| Op::Delete {
-            key,
-            expect: Expect::Any,
-        };
-        let mut ops: Vec<Op> = kept.iter().take(surplus).cloned().map(delete).collect();
-        let summary = RolloutDocument {
-            evidence: document.evidence.summary(),
-            ..document.clone()
-        };
-        let kept: BTreeSet<u64> = kept.into_iter().skip(surplus).map(|(id, _)| id).collect();
-        ops.extend(self.old_judgements(document, &kept).await?);
-        ops.push(Op::put_json(
-            format!("{prefix}{}", document.id),
-            &summary,
-            Expect::Any,
-        )?);
-        Ok(ops)
-    }
-
-    /// The removal of verdicts whose rollouts are not remembered any more.
-    async fn old_judgements(
-        &self,
-        document: &RolloutDocument,
-        kept: &BTreeSet<u64>,
-    ) -> Result<Vec<Op>, Error> {
-        let prefix = judgements_prefix(&document.namespace, &document.app);
-        let of = |key: &str| key.strip_prefix(&prefix)?.split_once('-')?.0.parse::<u64>().ok();
-        let is_old = |key: &str| of(key).is_none_or(|id| id != document.id && !kept.contains(&id));
-        let old = self.control.bus().list(&prefix).await?.into_iter();
-        let old = old.map(|entry| entry.key).filter(|key| is_old(key));
-        let delete = |key| Op::Delete {
-            key,
-            expect: Expect::Any,
-        };
-        Ok(old.take(STEPS_MAX).map(delete).collect())
-    }
-
-    /// What was deployed while a rollout was under way has its turn when that is over.
-    fn follow_up(
-        &self,
-        app: &KnownApp,
-        ended: &RolloutDocument,
-        revision: Option<u64>,
-        now: u64,
-    ) -> Result<Vec<Op>, Error> {
-        let Some(number) = ended.next else {
-            return Ok(Vec::new());
-        };
-        let mut document = app.document.clone();
-        let mut rollout = RolloutDocument {
-            next: None,
-            ..ended.clone()
-        };
-        if let Some(release) = app.releases.get(&number) {
-            match self.control.begins(&document, release, now)? {
-                Some(next) => {
-                    document.canary = Some(number);
-                    rollout = next;
-                }
-                None => {
-                    let change = Change {
-                        at: now,
-                        by: release.created_by.clone(),
-                        kind: ChangeKind::Deploy,
-                    };
-                    document.canary = None;
-                    document.activate(number, change);
-                }
-            }
-        }
-        document.waiting = None;
-        Ok(vec![
-            Op::put_json(document.key(), &document, Expect::unchanged(app.revision))?,
-            Op::put_json(rollout.key(), &rollout, Expect::unchanged(revision))?,
-        ])
-    }
 }
 
-/// Judges the step, and stores the verdict with its input.
-fn verdict(document: &mut RolloutDocument, now: u64, ops: &mut Vec<Op>) -> Result<(usize, Verdict), Error> {
+/// Judges the step, and stores the verdict with its input. That takes milliseconds, so a thread of its own has them.
+async fn verdict(
+    document: &mut RolloutDocument,
+    now: u64,
+    ops: &mut Vec<Op>,
+) -> Result<(usize, Verdict), Error> {
     let step = document.state.step;
     let request = judging::request(&document.spec.judge, &document.evidence);
-    let report = judge(&request);
+    let work = move || {
+        let report = judge(&request);
+        (request, report)
+    };
+    let judged = tokio::task::spawn_blocking(work).await;
+    let (request, report) = judged.map_err(|_| Error::Stopped {
+        doing: "judge a release",
+    })?;
     let verdict = report.verdict;
     let judged = Judged {
         at: now,
@@ -455,16 +347,16 @@ fn verdict(document: &mut RolloutDocument, now: u64, ops: &mut Vec<Op>) -> Resul
     Ok((step, verdict))
 }
 
-/// Writes down what changed and why.
+/// Writes down what changed and why, and gives it.
 fn transition(
     document: &mut RolloutDocument,
     before: &fermion_planner::rollout::State,
     order: Option<&Order>,
     now: u64,
-) {
+) -> Option<Event> {
     let (phase, weight) = (document.state.phase, document.state.weight);
     if phase == before.phase && weight == before.weight {
-        return;
+        return None;
     }
     if phase == Phase::Baking && before.phase != Phase::Baking {
         let step = document.state.step;
@@ -480,11 +372,42 @@ fn transition(
         why,
         "rollout"
     );
-    document.note(Event {
+    let event = Event {
         at: now,
         phase: words::phase(phase),
         weight,
         by,
         why,
-    });
+    };
+    document.note(event.clone());
+    Some(event)
+}
+
+/// What receivers are told of an event.
+fn message(document: &RolloutDocument, event: &Event) -> Message {
+    let name = document.name();
+    let Event {
+        at,
+        phase,
+        weight,
+        by,
+        why,
+    } = event.clone();
+    let key = digits(
+        &format!("rollout/{name}/{}/{at}/{phase}/{weight}", document.id),
+        KEY_DIGITS,
+    );
+    Message::Rollout(RolloutNotice {
+        key,
+        at,
+        namespace: document.namespace.clone(),
+        app: document.app.clone(),
+        id: document.id,
+        stable: document.stable,
+        canary: document.canary,
+        phase,
+        weight,
+        by,
+        why,
+    })
 }

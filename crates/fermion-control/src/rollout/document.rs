@@ -61,6 +61,9 @@ pub(crate) struct RolloutDocument {
     /// What comes after it, because it was deployed meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<ReleaseNumber>,
+    /// What keeps it at a gate, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held_by: Vec<String>,
     /// What a person wants, until it is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<Order>,

@@ -45,6 +45,7 @@ impl Seen {
         epoch: u64,
         told: Option<Told>,
         verdict: Option<(usize, Verdict)>,
+        gate_open: bool,
         command: Option<Command>,
         newer: bool,
     ) -> Observed {
@@ -61,6 +62,7 @@ impl Seen {
             canary_running: self.canary_running,
             // Packages are pulled before a release is recorded, and lie in the platform's own store from then on.
             registry: true,
+            gate_open,
             telemetry: told.map(|told| Telemetry {
                 failures: told.failures,
                 canary_successes: told.successes,

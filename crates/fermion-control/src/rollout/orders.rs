@@ -4,7 +4,7 @@ use fermion_api::{RolloutCommand, RolloutOrder, RolloutView};
 use fermion_bus::Expect;
 use fermion_model::rollout::Strategy;
 use fermion_model::{AppName, Namespace, Release};
-use fermion_planner::rollout::{Command, Phase, State};
+use fermion_planner::rollout::{Command, Pause, Phase, State};
 
 use super::document::{Event, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix, rollout_key};
 use super::{rollout_view, words};
@@ -46,6 +46,7 @@ impl Control {
             state: State::new(0, now),
             deployed: false,
             next: None,
+            held_by: Vec::new(),
             order: None,
             evidence: Default::default(),
             verdicts: Vec::new(),
@@ -169,6 +170,9 @@ fn command(document: &RolloutDocument, order: RolloutOrder) -> Result<Command, E
             Ok(Command::Pause)
         }
         RolloutCommand::Pause => refuse("only a step can be paused"),
+        RolloutCommand::Resume if phase == Phase::Paused(Pause::Gate) => {
+            refuse("it waits at a gate and goes on when that opens; `fermion promote` opens it now")
+        }
         RolloutCommand::Resume if is_paused => Ok(Command::Resume),
         RolloutCommand::Promote if is_paused => Ok(Command::Promote {
             rollout: id,

@@ -65,6 +65,10 @@ fn paused(pause: Pause, document: &RolloutDocument) -> String {
         Pause::BothFail => {
             "both releases fail, so what both depend on is broken; it goes on when that is over".to_owned()
         }
+        Pause::Gate => {
+            let held_by = document.held_by.join("; ");
+            format!("it may go on, and waits: {held_by}; `fermion promote` lets it go on now")
+        }
     };
     let decide = matches!(pause, Pause::Marginal | Pause::Inconclusive);
     let next = if decide {

@@ -176,7 +176,7 @@ pub(super) fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-fn digits(text: &str, count: usize) -> String {
+pub(crate) fn digits(text: &str, count: usize) -> String {
     let mut digits = hex::encode(Sha256::digest(text));
     digits.truncate(count);
     digits

@@ -14,6 +14,7 @@ use super::facts::{AppFacts, facts};
 use super::incident::Notice;
 use crate::control::check_schema;
 use crate::limits::{EVALUATE_EVERY, FRAMES_LEFT_MAX};
+use crate::receivers::Message;
 use crate::{Control, Error};
 
 pub(super) const ALERTS_SCHEMA: u32 = 1;
@@ -213,7 +214,12 @@ impl Control {
             schema: ALERTS_SCHEMA,
             alerts,
         };
-        let mut ops = self.outbox_ops(notices).await?;
+        let messages: Vec<_> = notices
+            .iter()
+            .cloned()
+            .map(|notice| Message::Alert(Box::new(notice)))
+            .collect();
+        let mut ops = self.outbox_ops(&messages).await?;
         // So many at once that they need several commits: the messages first, and again if the last one fails.
         while ops.len() >= COMMIT_OPS_MAX {
             let rest = ops.split_off(COMMIT_OPS_MAX);

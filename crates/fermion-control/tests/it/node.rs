@@ -20,15 +20,19 @@ pub(crate) enum Fate {
 
 /// By digest; what is not there serves.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fates(Arc<Mutex<HashMap<Digest, Fate>>>);
+pub(crate) struct Fates {
+    by_digest: Arc<Mutex<HashMap<Digest, Fate>>>,
+    /// While somebody holds it, the node hears and says nothing: the bus is as slow as that.
+    pub(crate) slow: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Fates {
     pub(crate) fn set(&self, digest: Digest, fate: Fate) {
-        self.0.lock().unwrap().insert(digest, fate);
+        self.by_digest.lock().unwrap().insert(digest, fate);
     }
 
     fn of(&self, digest: &Digest) -> Fate {
-        self.0
+        self.by_digest
             .lock()
             .unwrap()
             .get(digest)
@@ -50,6 +54,7 @@ pub(crate) async fn run(bus: Bus, fates: Fates) {
         let Event::Put(entry) = watch.next().await.unwrap() else {
             continue;
         };
+        drop(fates.slow.lock().await);
         let name = entry.key.strip_prefix("assignments/local/").unwrap();
         let app: AssignedApp = entry.json().unwrap();
         let before = apps.get(name);

@@ -269,6 +269,7 @@ pub(crate) fn request(number: u8, path: &str) -> DeployRequest {
         expected: None,
         rollout: None,
         retry: false,
+        during_freeze: false,
         override_policy: None,
     }
 }

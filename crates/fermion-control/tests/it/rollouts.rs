@@ -1,5 +1,8 @@
 //! Rollouts on simulated time: each frame of telemetry is one look of the controller.
 
+mod faults;
+mod gates;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use fermion_api::{DeployRequest, RolloutCommand, RolloutOrder};
@@ -97,6 +100,11 @@ impl Platform {
         };
         self.bus
             .send(&frame_subject("local"), serde_json::to_vec(&frame).unwrap());
+        self.looked_at(now).await
+    }
+
+    /// Waits for the look of this second.
+    async fn looked_at(&self, now: u64) -> Value {
         loop {
             let seen = self.bus.revision();
             let document = self.document().await;
@@ -138,11 +146,15 @@ impl Platform {
     async fn begin(&self, request: DeployRequest) {
         let client = self.client.clone();
         let deploy = async move { client.deploy(&Namespace::default(), &app("a"), &request).await };
+        let read = || async { self.bus.get_json::<Value>("rollouts/default/a").await.unwrap() };
+        let before = read().await;
         let recorded = async {
-            let seen = self.bus.revision();
-            self.bus.changed_since(seen).await.unwrap();
-            while self.bus.get("rollouts/default/a").await.unwrap().is_none() {
-                tokio::task::yield_now().await;
+            loop {
+                let seen = self.bus.revision();
+                if read().await != before {
+                    return;
+                }
+                self.bus.changed_since(seen).await.unwrap();
             }
         };
         tokio::select! {

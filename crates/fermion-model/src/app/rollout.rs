@@ -1,5 +1,6 @@
 //! `spec.rollout` of `app.yaml`: every rule of every key.
 
+use super::gates;
 use crate::document::{DocumentError, Node, Section};
 use crate::limits::{BAKE_MAX, CONDITIONS_MAX, STEPS_MAX};
 use crate::rollout::{
@@ -15,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "sticky",
     "testers",
     "audience",
+    "gates",
 ];
 /// Strategies of the format that this version does not have.
 const STRATEGIES_LATER: &[&str] = &["ab", "shadow"];
@@ -45,6 +47,7 @@ pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, 
     }
     spec.testers = conditions(&mut section, "testers", file)?;
     spec.audience = conditions(&mut section, "audience", file)?;
+    spec.gates = gates::read(&mut section, file)?;
     Ok(spec)
 }
 
@@ -194,6 +197,7 @@ fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Conditi
 mod tests {
     use super::*;
     use crate::document::yaml;
+    use crate::gate::Before;
 
     fn parse(text: &str) -> Result<RolloutSpec, String> {
         let node = yaml::read(text, "a").map_err(|error| error.to_string())?;
@@ -211,6 +215,10 @@ judge: {pass: 90, marginal: 60, metrics: [errors, memory]}
 sticky: {header: X-User}
 testers: [{header: X-Tester, value: 'yes'}, {cookie: beta}]
 audience: [{query: lang, value: no}]
+gates:
+  - {before: promotion, approval: true}
+  - {before: step, window: {days: [mon, fri], from: \"09:00\", until: \"16:30\", zone: Europe/Berlin}}
+  - {before: rollout, ask: change-board}
 ",
         )
         .unwrap();
@@ -228,6 +236,23 @@ audience: [{query: lang, value: no}]
             (Field::Cookie, None)
         );
         assert_eq!(spec.audience[0].value.as_deref(), Some("no"));
+        let needs: Vec<_> = spec
+            .gates
+            .iter()
+            .map(|gate| (gate.before, gate.need.text()))
+            .collect();
+        assert_eq!(
+            needs,
+            [
+                (Before::Promotion, "an approval".to_owned()),
+                (
+                    Before::Step,
+                    "the time mon,fri 09:00-16:30 Europe/Berlin".to_owned()
+                ),
+                (Before::Rollout, "the word of change-board".to_owned()),
+            ]
+        );
+        assert_eq!(spec.validate(), Ok(()));
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
     }
@@ -277,6 +302,22 @@ audience: [{query: lang, value: no}]
             (
                 "{strategy: canary, judge: {pass: 60, marginal: 70}}",
                 "is above pass",
+            ),
+            (
+                "{strategy: canary, gates: [{before: promotion}]}",
+                "exactly one thing",
+            ),
+            (
+                "{strategy: canary, gates: [{before: lunch, approval: true}]}",
+                "write before: rollout, step or promotion",
+            ),
+            (
+                "{strategy: canary, gates: [{before: step, window: {from: '09:00', until: '16:00', zone: Mars}}]}",
+                "no place",
+            ),
+            (
+                "{strategy: canary, gates: [{before: step, window: {from: '9', until: '16:00'}}]}",
+                "not a time of day",
             ),
             ("{strategy: canary, judge: {metrics: [speed]}}", "is not a metric"),
             (

@@ -115,7 +115,7 @@ fn enter(next: &mut State, phase: Phase, deadline: u64) {
 fn pause(next: &mut State, pause: Pause, now: u64) {
     let deadline = match pause {
         Pause::Marginal | Pause::Inconclusive => now.saturating_add(DOUBT_MAX),
-        Pause::Person | Pause::BothFail => u64::MAX,
+        Pause::Person | Pause::BothFail | Pause::Gate => u64::MAX,
     };
     enter(next, Phase::Paused(pause), deadline);
 }
@@ -127,14 +127,15 @@ fn command(spec: &Spec, next: &mut State, observed: &Observed, now: u64) -> bool
             pause(next, Pause::Person, now);
             true
         }
-        (Some(Command::Resume), Phase::Paused(_)) => {
+        // A closed gate is opened by a promotion: going on would go round it.
+        (Some(Command::Resume), Phase::Paused(reason)) if reason != Pause::Gate => {
             shift(spec, next, next.step, now);
             true
         }
         (Some(Command::Promote { rollout, epoch, step }), Phase::Paused(_))
             if (rollout, epoch, step) == (spec.id, next.epoch, next.step) && observed.registry =>
         {
-            next_step(spec, next, now);
+            onward(spec, next, now);
             true
         }
         _ => false,
@@ -157,6 +158,24 @@ fn next_step(spec: &Spec, next: &mut State, now: u64) {
     }
 }
 
+/// To the first step of a rollout that has no traffic yet, to the next one of another.
+fn onward(spec: &Spec, next: &mut State, now: u64) {
+    if next.weight == 0 {
+        shift(spec, next, 0, now);
+    } else {
+        next_step(spec, next, now);
+    }
+}
+
+/// Onward through the gate, or waits before it.
+fn through_gate(spec: &Spec, next: &mut State, observed: &Observed, now: u64) {
+    if observed.gate_open {
+        onward(spec, next, now);
+    } else {
+        pause(next, Pause::Gate, now);
+    }
+}
+
 fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option<&Telemetry>, now: u64) {
     let late = now >= next.deadline;
     match next.phase {
@@ -171,13 +190,13 @@ fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option
             if observed.canary_ready && observed.stable_pinned && observed.registry {
                 match spec.mirror {
                     Some(seconds) => enter(next, Phase::Mirroring, now.saturating_add(seconds)),
-                    None => shift(spec, next, 0, now),
+                    None => through_gate(spec, next, observed, now),
                 }
             } else if late {
                 go_back(next, Reason::NoProgress, observed, now);
             }
         }
-        Phase::Mirroring if late => shift(spec, next, 0, now),
+        Phase::Mirroring if late => through_gate(spec, next, observed, now),
         Phase::Mirroring | Phase::Succeeded | Phase::RolledBack(_) | Phase::Superseded => {}
         Phase::Shifting if observed.weight == Some(next.weight) => {
             let bake = spec.steps[next.step].bake;
@@ -220,7 +239,7 @@ fn judge(
     now: u64,
 ) {
     if !spec.scored && observed.registry && telemetry.is_some_and(|telemetry| !telemetry.both_fail) {
-        next_step(spec, next, now);
+        through_gate(spec, next, observed, now);
         return;
     }
     let verdict = telemetry
@@ -233,7 +252,7 @@ fn judge(
         Some(Verdict::Marginal) => pause(next, Pause::Marginal, now),
         Some(Verdict::Inconclusive) => pause(next, Pause::Inconclusive, now),
         Some(Verdict::Pass) if observed.registry && next.watch.call() == Call::Clear => {
-            next_step(spec, next, now)
+            through_gate(spec, next, observed, now)
         }
         _ if next.missed >= MISSED_MAX || late => pause(next, Pause::Inconclusive, now),
         _ => {}
@@ -252,6 +271,10 @@ fn wait(
     let over = telemetry.is_some_and(|telemetry| !telemetry.both_fail);
     match reason {
         Pause::BothFail if over => shift(spec, next, next.step, now),
+        // Before the first step there is no traffic that telemetry could tell of.
+        Pause::Gate if observed.gate_open && observed.registry && (over || next.weight == 0) => {
+            onward(spec, next, now);
+        }
         Pause::Marginal | Pause::Inconclusive if late => go_back(next, Reason::Deadline, observed, now),
         _ => {}
     }

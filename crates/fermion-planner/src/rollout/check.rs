@@ -1,6 +1,6 @@
 //! What no plan may do, whoever made it: asked of every plan in tests, and before one is executed.
 
-use super::{Action, Observed, Phase, Plan, Spec, State};
+use super::{Action, Observed, Pause, Phase, Plan, Spec, State};
 use crate::limits::{DRAIN, WEIGHT_MAX};
 
 /// A rule that a plan breaks.
@@ -24,6 +24,9 @@ pub enum Violation {
     /// Forward without a reason.
     #[error("it goes forward without a passed judgement or a person's word")]
     Unjudged,
+    /// Forward while a gate is closed.
+    #[error("it goes forward through a closed gate")]
+    Gated,
     /// Forward more than one step at a time, or back to an earlier one.
     #[error("it skips a step")]
     Skipped,
@@ -95,8 +98,12 @@ fn forward(spec: &Spec, before: &State, observed: &Observed, next: &State) -> Re
             let told = !spec.scored || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
             told && !telemetry.both_fail
         });
+    let waited = before.phase == Phase::Paused(Pause::Gate);
     let person = matches!(before.phase, Phase::Paused(_)) && observed.command.is_some();
-    (first || passed || person)
+    if !(first || passed || waited || person) {
+        return Err(Violation::Unjudged);
+    }
+    (person || observed.gate_open)
         .then_some(())
-        .ok_or(Violation::Unjudged)
+        .ok_or(Violation::Gated)
 }

@@ -68,6 +68,7 @@ impl World {
             stable_pinned: self.pinned,
             canary_running: self.running,
             registry: true,
+            gate_open: true,
             telemetry: Some(Telemetry {
                 canary_successes: 100,
                 slow: vec![(Arm::Baseline, 0.05); 4],
@@ -143,6 +144,7 @@ struct Trouble {
     burning: bool,
     both_fail: bool,
     registry: bool,
+    gate_open: bool,
     stable_ready: bool,
     heard: bool,
     command: u8,
@@ -164,6 +166,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             rare(),
             usual(),
             usual(),
+            usual(),
         ),
         (
             usual(),
@@ -182,6 +185,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             both_fail: telemetry.4,
             registry: telemetry.5,
             stable_ready: telemetry.6,
+            gate_open: telemetry.7,
             heard: rest.0,
             command: rest.1,
             newer: rest.2,
@@ -203,6 +207,7 @@ impl Trouble {
         }
         observed.epoch = world.epoch;
         observed.registry = self.registry;
+        observed.gate_open = self.gate_open;
         observed.stable_ready = self.stable_ready;
         observed.newer = self.newer;
         observed.canary_failed = self.command == 5 && self.verdict == 0;

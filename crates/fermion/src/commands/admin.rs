@@ -82,6 +82,7 @@ fn choose(request: &mut DeployRequest, arguments: &DeployArgs) {
     request.retry = arguments.retry;
     if arguments.now {
         request.rollout = None;
+        request.during_freeze = true;
     }
 }
 

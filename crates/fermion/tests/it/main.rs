@@ -52,6 +52,7 @@ mod up_registry;
 mod up_restart;
 mod up_revocation;
 mod up_rollout;
+mod up_rollout_faults;
 mod up_secrets;
 mod up_signals;
 mod up_swap;

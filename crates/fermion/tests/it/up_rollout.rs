@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde_json::Value;
@@ -12,11 +12,11 @@ use crate::platform::{Site, Up};
 use crate::support::{Ask, Connection, PATIENCE};
 
 /// `p2-hello` answers every path; `p2-edge` traps on this one. So on one path the first is good and the second is bad.
-const TRAP: &str = "/shop/trap";
-const HELLO: &str = "Hello, world!\n";
+pub(crate) const TRAP: &str = "/shop/trap";
+pub(crate) const HELLO: &str = "Hello, world!\n";
 
 /// A project whose app is rolled out as `rollout` says.
-fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
+pub(crate) fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
     let folder = site.simple("shop", version, guest);
     let app = format!(
         "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {{name: shop}}\nspec:\n  rollout: {rollout}\n"
@@ -27,9 +27,9 @@ fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
 
 /// What callers met.
 #[derive(Debug, Default)]
-struct Met {
-    good: AtomicU64,
-    bad: AtomicU64,
+pub(crate) struct Met {
+    pub(crate) good: AtomicU64,
+    pub(crate) bad: AtomicU64,
 }
 
 /// New callers, each on a connection of its own, until told to stop.
@@ -49,7 +49,7 @@ fn load(gateway: SocketAddr, path: &str, done: &AtomicBool, met: &Met) {
 }
 
 /// Runs `act` while somebody asks for `path`, as fast as answers come.
-fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -> (T, Met) {
+pub(crate) fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -> (T, Met) {
     let (done, met) = (AtomicBool::new(false), Met::default());
     let acted = std::thread::scope(|scope| {
         scope.spawn(|| load(gateway, path, &done, &met));
@@ -64,7 +64,7 @@ fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -
 }
 
 /// Waits for the rollout's end; gives what following it says then.
-fn watched(up: &Up) -> (Option<i32>, Value) {
+pub(crate) fn watched(up: &Up) -> (Option<i32>, Value) {
     until(up, |rollout| {
         rollout["over"] == true || rollout["phase"].as_str().unwrap().starts_with("paused")
     });
@@ -227,26 +227,6 @@ fn people_pause_promote_and_abort() {
 }
 
 #[test]
-fn a_killed_platform_goes_on_with_its_rollout() {
-    let site = Site::new();
-    let rollout =
-        "{strategy: rolling, steps: [{weight: 50%, bake: 2s}, {weight: 100%, bake: 2s}], post_bake: 1s}";
-    let mut up = Up::start(&site, &[project(&site, "1.0.0", "p2-hello", rollout)]);
-    up.deploy(&project(&site, "1.0.1", "p2-hello", rollout));
-    for phase in ["baking", "baking", "post-bake"] {
-        until(&up, |rollout| {
-            rollout["phase"] == phase || rollout["over"] == true
-        });
-        up.kill();
-        up = Up::start::<&Path>(&site, &[]);
-    }
-    let (status, last) = watched(&up);
-    assert_eq!((status, &last["phase"]), (Some(0), &"succeeded".into()), "{last}");
-    assert_eq!(up.app("shop")["serving"], 2);
-    up.stop();
-}
-
-#[test]
 fn callers_stay_where_they_are() {
     let site = Site::new();
     let rollout = "{strategy: canary, steps: [{weight: 50%, bake: 1h}], testers: [{header: x-tester}]}";
@@ -279,7 +259,7 @@ fn callers_stay_where_they_are() {
 }
 
 /// Looks at the rollout until it is as wanted.
-fn until(up: &Up, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(up: &Up, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = std::time::Instant::now();
     loop {
         let rollout = up.run(&["rollout", "status", "shop"]).json();
@@ -291,6 +271,6 @@ fn until(up: &Up, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// The canary's weight as the node has it.
-fn status_weight(up: &Up) -> Option<u64> {
+pub(crate) fn status_weight(up: &Up) -> Option<u64> {
     up.app("shop")["canary_weight"].as_u64()
 }

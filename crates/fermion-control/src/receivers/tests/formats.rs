@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::notice;
+use super::{alert, notice};
 use crate::receivers::format::{alertmanager, own, pagerduty, slack, summary};
 use crate::slo::Transition;
 
@@ -21,7 +21,7 @@ fn a_summary_says_what_where_how_badly_and_who() {
 
 #[test]
 fn our_own_document_has_everything() {
-    let document = own(&notice(1, Transition::Fired));
+    let document = own(&alert(notice(1, Transition::Fired)));
     assert_eq!(document["version"], 1);
     assert_eq!(document["transition"], "fired");
     assert_eq!(document["alert"]["releases"][0]["release"], 2);
@@ -33,13 +33,13 @@ fn our_own_document_has_everything() {
 fn slack_reads_text_and_attachments() {
     let mut fired = notice(1, Transition::Fired);
     fired.alert.owner = Some("<!channel> & co".to_owned());
-    let document = slack(&fired);
+    let document = slack(&alert(fired.clone()));
     assert_eq!(document["text"], SUMMARY);
     let attachment = &document["attachments"][0];
     assert_eq!(attachment["color"], "danger");
     assert_eq!(attachment["fields"][1]["value"], "&lt;!channel&gt; &amp; co");
     assert_eq!(
-        slack(&notice(1, Transition::Resolved))["attachments"][0]["color"],
+        slack(&alert(notice(1, Transition::Resolved)))["attachments"][0]["color"],
         "good"
     );
 }

@@ -386,3 +386,61 @@ fn the_checker_refuses_states_that_break_a_rule() {
     let aborting = to(at(Phase::Aborting(Reason::Judge), 0, 1), |_| {});
     assert_eq!(aborting, Err(Violation::TooMuchWeight));
 }
+
+#[test]
+fn a_closed_gate_holds_it_before_each_step_and_the_guards_stay_awake() {
+    for held_at in [0, 500, 2_500, 5_000] {
+        // It waits with the weight that it has, for hundreds of looks if need be, and goes on by itself.
+        let mut waited = 0;
+        let world = ends("opens", Phase::Succeeded, |_, state, world, observed| {
+            let waits = state.phase == Phase::Paused(Pause::Gate);
+            waited += usize::from(waits);
+            observed.gate_open = world.weight != held_at || waited >= 500;
+            assert!(!waits || world.weight == held_at, "{state:?}");
+        });
+        assert_eq!((waited, world.weight_most), (500, WEIGHT_MAX), "{held_at}");
+
+        // A person's word opens it; to go on with the step is none.
+        ends("promoted", Phase::Succeeded, |_, state, world, observed| {
+            observed.gate_open = world.weight != held_at;
+            if state.phase == Phase::Paused(Pause::Gate) {
+                let (epoch, step) = (state.epoch, state.step);
+                let rollout = spec().id;
+                observed.command = Some(Command::Promote { rollout, epoch, step });
+            }
+        });
+        let mut last = None;
+        run(&spec(), |_, state, world, observed| {
+            observed.gate_open = world.weight != held_at;
+            if state.phase == Phase::Paused(Pause::Gate) {
+                observed.command = Some(Command::Resume);
+            }
+            last = Some((state.phase, world.weight_most));
+        });
+        assert_eq!(last, Some((Phase::Paused(Pause::Gate), held_at)));
+
+        ends(
+            "guards",
+            Phase::RolledBack(Reason::Sequential),
+            |_, state, world, observed| {
+                observed.gate_open = world.weight != held_at;
+                if state.phase == Phase::Paused(Pause::Gate) {
+                    telemetry(observed).failures = vec![(Arm::Canary, 0.05); 5];
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn a_gate_that_opens_in_silence_promotes_nothing() {
+    let mut last = None;
+    run(&spec(), |_, state, world, observed| {
+        observed.gate_open = world.weight != 500;
+        if state.phase == Phase::Paused(Pause::Gate) {
+            (observed.gate_open, observed.telemetry) = (true, None);
+        }
+        last = Some((state.phase, world.weight_most));
+    });
+    assert_eq!(last, Some((Phase::Paused(Pause::Gate), 500)));
+}
