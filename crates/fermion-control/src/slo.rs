@@ -18,6 +18,7 @@ mod view;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use desk::Desk;
+pub(crate) use evaluate::objective;
 pub(crate) use incident::{Notice, Transition, digits};
 use observe::Observed;
 

@@ -45,6 +45,8 @@ pub struct Usage {
     pub cold: bool,
     /// Guest CPU time.
     pub cpu: Duration,
+    /// The most linear memory that the instance had, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// Reads a request's usage at its end. The default one reads zero: nothing has run.

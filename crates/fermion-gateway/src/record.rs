@@ -150,6 +150,7 @@ impl<R: Record> Drop for Tally<R> {
             first_byte: self.first_byte.unwrap_or(total),
             total,
             cpu: usage.cpu,
+            memory_bytes: usage.memory_bytes,
             bytes_in: self.upload.as_ref().map_or(0, |meter| meter.bytes()),
             bytes_out: self.bytes_out,
             arm: self.assigned.arm,

@@ -55,6 +55,8 @@ pub struct RequestRecord {
     pub total: Duration,
     /// Guest CPU time; zero when the guest ran for less than one epoch tick.
     pub cpu: Duration,
+    /// The most linear memory that the instance had, in bytes; zero where nothing ran.
+    pub memory_bytes: u64,
     /// Request body bytes read.
     pub bytes_in: u64,
     /// Response body bytes written.

@@ -13,6 +13,7 @@ pub struct Meter {
     measuring: AtomicBool,
     growth_refused: AtomicBool,
     instantiate_nanos: AtomicU64,
+    memory_bytes: AtomicU64,
 }
 
 /// CPU time of this thread.
@@ -39,6 +40,16 @@ impl Meter {
     /// True if the instance was made while the request waited.
     pub fn is_cold(&self) -> bool {
         self.instantiate() > Self::TAKEN
+    }
+
+    /// The most linear memory that the instance had while it served the request, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
+    }
+
+    /// The instance has so much linear memory. It never gives any back, so the newest figure is the greatest.
+    pub(crate) fn holds(&self, memory_bytes: u64) {
+        self.memory_bytes.store(memory_bytes, Relaxed);
     }
 
     /// True if the guest was refused memory or table space.

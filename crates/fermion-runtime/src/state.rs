@@ -81,6 +81,7 @@ impl State {
         running: Running,
     ) {
         self.write_to(Some(output));
+        meter.holds(self.memory_bytes());
         self.meter = meter;
         self.egress = egress;
         self.running = Some(running);
@@ -194,6 +195,7 @@ impl ResourceLimiter for State {
         let allowed = desired <= self.memory_bytes_max;
         if allowed {
             self.memory_bytes += desired.saturating_sub(current);
+            self.meter.holds(self.memory_bytes());
         } else {
             self.meter.refuse_growth();
         }

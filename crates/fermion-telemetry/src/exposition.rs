@@ -183,6 +183,12 @@ impl Exposition {
                 .encode_family(&row.labels(&[]))?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
+        let mut family = begin(encoder, &reference::GUEST_MEMORY)?;
+        for row in rows {
+            family
+                .encode_family(&row.labels(&[]))?
+                .encode_gauge(&row.totals.memory_bytes_max)?;
+        }
         type Gauge = fn(InstanceReading) -> u64;
         let gauges: [(&Family, Gauge); 2] = [
             (&reference::INSTANCES, |reading| reading.in_use),

@@ -161,6 +161,7 @@ impl Entry {
         }
         let nanos = u64::try_from(record.cpu.as_nanos()).unwrap_or(u64::MAX);
         series.cpu_nanos = series.cpu_nanos.saturating_add(nanos);
+        series.memory_bytes_max = series.memory_bytes_max.max(record.memory_bytes);
         series.duration.add(record.total.as_secs_f64(), 1);
     }
 
@@ -199,6 +200,7 @@ mod tests {
             queue: Duration::ZERO,
             first_byte: Duration::from_millis(8),
             cpu: Duration::from_millis(1),
+            memory_bytes: 1 << 20,
             bytes_in: 0,
             bytes_out: 0,
             arm: Arm::Stable,

@@ -2,6 +2,7 @@
 //! from here, and so does the published page, so neither can know a family that the other does not.
 
 mod export;
+mod guests;
 
 use std::fmt::Write;
 
@@ -17,6 +18,7 @@ pub(crate) use export::{
     EXPORT_BUFFER_BATCHES, EXPORT_BUFFER_BYTES, EXPORT_BUFFER_ITEMS, EXPORT_DROPPED, EXPORT_FAILURES,
     EXPORT_SENT, TRACES,
 };
+pub(crate) use guests::{GUEST_CPU, GUEST_MEMORY};
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,15 +139,6 @@ pub(crate) const RESPONSE_BYTES: Family = Family {
     labels: RELEASE,
     help: "Answer body bytes written",
     watch: "Traffic is billed or the network is full",
-};
-pub(crate) const GUEST_CPU: Family = Family {
-    name: "fermion_guest_cpu_seconds",
-    kind: Kind::Counter,
-    unit: "seconds",
-    labels: RELEASE,
-    help: "CPU time that guests used",
-    watch: "Its rate nears the number of cores: this app is what fills the machine. Requests shorter than a tick of a \
-            millisecond count as zero",
 };
 pub(crate) const INSTANCES: Family = Family {
     name: "fermion_instances",
@@ -380,7 +373,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 42] = [
+pub const FAMILIES: [Family; 43] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -389,6 +382,7 @@ pub const FAMILIES: [Family; 42] = [
     REQUEST_BYTES,
     RESPONSE_BYTES,
     GUEST_CPU,
+    GUEST_MEMORY,
     INSTANCES,
     EGRESS_CALLS,
     EGRESS_DURATION,

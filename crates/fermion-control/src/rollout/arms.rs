@@ -1,7 +1,9 @@
 //! What both arms of a rollout were like: frames of nodes, added up for the sequential tests, and by windows of time for
 //! the judge. Bounded: windows become wider as a step grows longer.
 
+use fermion_model::Release;
 use fermion_model::frame::FrameSeries;
+use fermion_model::objective::Indicator;
 use fermion_model::sketch::Sketch;
 use fermion_planner::judge::sequential::Arm;
 use fermion_planner::slo::{Counts, Evaluation, Objective, Outcome, PRODUCT, Series, evaluate};
@@ -11,6 +13,7 @@ use crate::limits::{
     ROLLOUT_AWAKE_MIN, ROLLOUT_EVENTS_A_LOOK_MAX, ROLLOUT_FROZEN_MIN, ROLLOUT_RECENT_FRAMES,
     ROLLOUT_WINDOWS_MAX,
 };
+use crate::slo::objective;
 
 /// The share of requests that the frozen quantile leaves above it.
 const SLOW_SHARE: f64 = 0.05;
@@ -20,11 +23,22 @@ const FAILING_SHARE: f64 = 0.1;
 const FAILING_MIN: u64 = 3;
 /// How many times as often as the old release the new one must fail to be the one to blame.
 const BLAME_RATIO: f64 = 2.0;
-/// What an error budget is measured by where no objective is: 99.9 % of 30 days.
+/// What an error budget is measured by where the app promises nothing about success: 99.9 % of 30 days.
 const BUDGET: Objective = Objective {
     target: 0.999,
     period: std::time::Duration::from_secs(30 * 24 * 3600),
 };
+
+/// The error budget that a release may spend: that of its strictest objective of success.
+pub(super) fn budget(release: Option<&Release>) -> Objective {
+    let objectives = release.and_then(|release| release.objectives.as_ref());
+    let of_success = objectives
+        .into_iter()
+        .flatten()
+        .filter(|spec| spec.indicator == Indicator::Success)
+        .max_by_key(|spec| spec.target);
+    of_success.map_or(BUDGET, objective)
+}
 
 /// One arm in one stretch of time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -137,11 +151,11 @@ impl Evidence {
     }
 
     /// Takes in what was heard since the last look, which is `seconds` by the controller's clock.
-    pub(super) fn take(&mut self, heard: &Heard, seconds: u64) -> Told {
+    pub(super) fn take(&mut self, heard: &Heard, budget: &Objective, seconds: u64) -> Told {
         let mut pair = Pair::default();
         pair.canary.add(&heard.canary);
         pair.stable.add(&heard.stable);
-        let told = self.tell(heard, &pair, seconds);
+        let told = self.tell(heard, &pair, budget, seconds);
         self.total.merge(&pair);
         if pair.canary.requests > 0 {
             self.window(&pair);
@@ -179,7 +193,7 @@ impl Evidence {
         }
     }
 
-    fn tell(&mut self, heard: &Heard, pair: &Pair, seconds: u64) -> Told {
+    fn tell(&mut self, heard: &Heard, pair: &Pair, budget: &Objective, seconds: u64) -> Told {
         let Heard { canary, stable } = heard;
         let together = canary.requests + stable.requests;
         let exposure = if together == 0 {
@@ -202,7 +216,7 @@ impl Evidence {
             failures,
             successes: good,
             slow,
-            burning: self.burns(seconds),
+            burning: self.burns(budget, seconds),
             both_fail: self.both_fail(pair),
         }
     }
@@ -231,13 +245,13 @@ impl Evidence {
     }
 
     /// Whether the canary spends the error budget too fast, and more of it than the old release does.
-    fn burns(&self, seconds: u64) -> bool {
+    fn burns(&self, budget: &Objective, seconds: u64) -> bool {
         let rollback = PRODUCT
             .iter()
             .find(|predicate| predicate.action == fermion_planner::slo::Action::Rollback);
         let Some(rollback) = rollback else { return false };
         let Evaluation { outcome, .. } =
-            evaluate(&BUDGET, rollback, |window| self.series.window(window, seconds));
+            evaluate(budget, rollback, |window| self.series.window(window, seconds));
         let worse = match (self.total.canary.failing(), self.total.stable.failing()) {
             (Some(canary), Some(stable)) => canary > BLAME_RATIO * stable,
             _ => true,

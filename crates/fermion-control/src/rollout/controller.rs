@@ -11,7 +11,7 @@ use fermion_planner::rollout::{Action, Phase, check, plan};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::arms::{Heard, Told};
+use super::arms::{Heard, Told, budget};
 use super::document::{Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument};
 use super::gates::Gates;
 use super::observed::Seen;
@@ -218,7 +218,8 @@ impl Controller {
         let mut ops = Vec::new();
         let told = telemetry.then(|| {
             let heard = self.heard_of(&document);
-            document.evidence.take(&heard, now)
+            let budget = budget(app.releases.get(&document.canary));
+            document.evidence.take(&heard, &budget, now)
         });
         let verdict = match (&told, document.state.phase) {
             (Some(_), Phase::Judging) => Some(verdict(&mut document, now, &mut ops).await?),

@@ -13,7 +13,7 @@ pub(super) const SEVERITIES: [Severity; 3] = [Severity::Notify, Severity::Ticket
 /// The longest window that any predicate looks at.
 const LONGEST: Duration = Duration::from_secs(3 * 24 * 3600);
 
-pub(super) fn objective(spec: &ObjectiveSpec) -> Objective {
+pub(crate) fn objective(spec: &ObjectiveSpec) -> Objective {
     Objective {
         target: spec.target.share(),
         period: Duration::from_secs(spec.window),

@@ -14,10 +14,6 @@ use serde::{Deserialize, Serialize};
 pub const RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0];
 /// The chance of ever aborting a release that is as good as the old one.
 pub const ALPHA: f64 = 0.001;
-/// The share of slow requests that the frozen quantile leaves, p95.
-pub const SLOW_SHARE: f64 = 0.05;
-/// The shares of slow requests that are watched for.
-pub const SLOW_SHARES: [f64; 4] = [0.1, 0.2, 0.4, 0.8];
 
 /// Which release served a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,25 +109,6 @@ impl Failures {
 
     /// The evidence so far.
     pub fn evidence(&self) -> &Evidence<7> {
-        &self.0
-    }
-}
-
-/// Slow requests of a canary: more of them than the share that the baseline's frozen quantile leaves.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Slowness(Evidence<4>);
-
-impl Slowness {
-    /// Takes in some of the canary's requests: how many were above the quantile that was frozen when the rollout began,
-    /// and how many were not. To look once after many is to look less often, never to err more.
-    pub fn observe(&mut self, slow: u64, quick: u64) {
-        self.0.add(SLOW_SHARES.map(|share| {
-            slow as f64 * (share / SLOW_SHARE).ln() + quick as f64 * ((1.0 - share) / (1.0 - SLOW_SHARE)).ln()
-        }));
-    }
-
-    /// The evidence so far.
-    pub fn evidence(&self) -> &Evidence<4> {
         &self.0
     }
 }

@@ -217,6 +217,7 @@ impl Desk {
     }
 
     pub(super) fn ended(&self, meter: &Arc<Meter>) {
+        meter.holds(self.memory_bytes.load(Relaxed));
         let mut charges = lock(&self.charges);
         charges.tasks.retain(|(_, other)| !Arc::ptr_eq(other, meter));
         if charges.tasks.is_empty() {

@@ -315,6 +315,7 @@ mod tests {
             first_byte: Duration::from_millis(2),
             total: Duration::from_millis(3),
             cpu: Duration::ZERO,
+            memory_bytes: 0,
             bytes_in: 0,
             bytes_out: 0,
             arm: fermion_model::frame::Arm::Stable,

@@ -245,6 +245,7 @@ mod tests {
             first_byte: Duration::ZERO,
             total: Duration::from_millis(250),
             cpu: Duration::ZERO,
+            memory_bytes: 0,
             bytes_in: 0,
             bytes_out: 0,
             arm: fermion_model::frame::Arm::Stable,

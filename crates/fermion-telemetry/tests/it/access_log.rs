@@ -25,7 +25,7 @@ fn a_line_says_everything_and_escapes_what_callers_chose() {
         format!(
             "{{\"time\":\"2026-11-21T00:00:00.000000Z\",\"namespace\":\"shop\",\"app\":\"tax\",\"release\":\"r7\",\
              \"method\":\"GET\",\"path\":\"/tax\",\"status\":200,\"client_gone\":false,\"cold\":true,\"queue_us\":0,\
-             \"instantiate_us\":8,\"first_byte_us\":60,\"total_us\":70,\"cpu_us\":250000,\"bytes_in\":3,\
+             \"instantiate_us\":8,\"first_byte_us\":60,\"total_us\":70,\"cpu_us\":250000,\"memory_bytes\":1048576,\"bytes_in\":3,\
              \"bytes_out\":5,\"request_id\":\"{id}\",\"trace_id\":\"{id}\",\"span_id\":\"cdcdcdcdcdcdcdcd\"}}"
         )
     );

@@ -51,6 +51,7 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         first_byte: Duration::from_micros(60),
         total: Duration::from_micros(70),
         cpu: Duration::from_millis(250),
+        memory_bytes: 1 << 20,
         bytes_in: 3,
         bytes_out: 5,
         arm: Arm::Stable,

@@ -190,15 +190,25 @@ fn a_request_has_one_id_in_access_log_and_guest_output() {
 }
 
 #[test]
-fn cpu_time_of_a_busy_guest_is_recorded() {
+fn cpu_time_and_memory_of_a_busy_guest_are_recorded() {
     let site = Site::new();
     let log = site.path().join("access.log");
     let project = site.simple("busy", "1.0.0", "p2-edge");
     let up = Up::start_with(&site, &[&project], &["--access-log", log.to_str().unwrap()]);
     // Memory that is touched page by page keeps a guest busy for many ticks.
+    up.get("/busy/hello");
     up.get("/busy/alloc/100");
+    let release = ["app=\"busy\"", "release=\"r1\""];
+    let metrics = Metrics::when(&up, |metrics| {
+        metrics.sum("fermion_guest_memory_max_bytes", &release) >= f64::from(100_u32 << 20)
+    });
+    assert!(metrics.sum("fermion_guest_memory_max_bytes", &release) < f64::from(129_u32 << 20));
     up.stop();
-    let line = &access(&log)["/busy/alloc/100"];
+    let lines = access(&log);
+    let (small, line) = (&lines["/busy/hello"], &lines["/busy/alloc/100"]);
+    let memory = |line: &Value| line["memory_bytes"].as_u64().unwrap();
+    assert!(memory(small) > 0 && memory(small) < 16 << 20, "{small}");
+    assert!(memory(line) >= 100 << 20, "{line}");
     assert_eq!(line["status"], 200, "{line}");
     let (cpu, total) = (line["cpu_us"].as_u64(), line["total_us"].as_u64());
     assert!(cpu > Some(0) && cpu <= total, "{line}");

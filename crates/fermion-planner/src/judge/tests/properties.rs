@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::sequential::{Absolute, Arm, Call, Failures, Rates, Slowness, Watch};
+use super::super::sequential::{Absolute, Arm, Call, Failures, Rates, Watch};
 use super::super::*;
 use crate::limits::SAMPLES_MIN;
 
@@ -216,19 +216,16 @@ proptest! {
     #[test]
     fn p_never_grows_and_state_survives_storage(events in prop::collection::vec((any::<bool>(), any::<bool>(), 1u32..1000), 1..200)) {
         let mut watch = Watch::new(0.001);
-        let mut slow = Slowness::default();
         let mut p = 1.0;
         for (canary, failed, exposure) in events {
             let arm = if canary { Arm::Canary } else { Arm::Baseline };
             watch.observe(arm, failed, f64::from(exposure) / 1000.0);
-            slow.observe(u64::from(failed), u64::from(!failed));
             prop_assert!(watch.evidence().p() <= p);
             p = watch.evidence().p();
         }
-        let stored = serde_json::to_string(&(&watch, &slow)).unwrap();
-        let (again, slow_again): (Watch, Slowness) = serde_json::from_str(&stored).unwrap();
+        let stored = serde_json::to_string(&watch).unwrap();
+        let again: Watch = serde_json::from_str(&stored).unwrap();
         prop_assert_eq!(again.call(), watch.call());
         prop_assert!((again.evidence().e() - watch.evidence().e()).abs() <= 1e-9 * watch.evidence().e());
-        prop_assert!((slow_again.evidence().p() - slow.evidence().p()).abs() <= 1e-9);
     }
 }

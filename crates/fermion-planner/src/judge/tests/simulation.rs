@@ -2,7 +2,7 @@
 //! docs/rollouts.md.
 
 use super::super::ratio::Ratio;
-use super::super::sequential::{ALPHA, Arm, Failures, Slowness};
+use super::super::sequential::{ALPHA, Arm, Failures};
 use super::super::*;
 
 const RUNS: u32 = 10_000;
@@ -77,11 +77,23 @@ fn an_equally_slow_release_and_a_true_ratio_are_seldom_aborted() {
     let mut random = Random(2);
     let (mut slow_aborts, mut mismatches) = (0, 0);
     for _ in 0..RUNS {
-        let mut slow = Slowness::default();
+        let mut slow = Failures::default();
         let mut ratio = Ratio::new(vec![0.05, 0.95], Some(vec![5.0, 95.0]));
-        for _ in 0..200 {
-            let is_slow = random.chance(0.05);
-            slow.observe(u64::from(is_slow), u64::from(!is_slow));
+        // For a third of the time half of all requests are slow, of both arms.
+        for request in 0..3_000 {
+            let share = if (1_000..2_000).contains(&request) {
+                0.5
+            } else {
+                0.05
+            };
+            let arm = if random.chance(0.05) {
+                Arm::Canary
+            } else {
+                Arm::Baseline
+            };
+            if random.chance(share) {
+                slow.observe(arm, 0.05);
+            }
         }
         for _ in 0..20 {
             let canary = (0..50).filter(|_| random.chance(0.05)).count() as u64;
