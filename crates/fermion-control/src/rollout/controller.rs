@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use fermion_bus::{Expect, Heard as Message, Op};
 use fermion_model::assignment::Problem;
-use fermion_model::frame::{FRAME_SCHEMA, Frame, FrameSeries};
+use fermion_model::frame::{Arm, FRAME_SCHEMA, Frame, FrameSeries};
 use fermion_model::limits::STEPS_MAX;
+use fermion_model::rollout::Strategy;
 use fermion_planner::judge::{Verdict, judge};
 use fermion_planner::rollout::{Action, Phase, Reason, check, plan};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use super::document::{
     Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix, judgements_prefix,
 };
 use super::observed::Seen;
-use super::{Quarantined, judging, words};
+use super::{Quarantined, copies, judging, words};
 use crate::documents::{AUTOMATIC, Change, ChangeKind};
 use crate::limits::{
     CONFLICT_TRIES_MAX, QUARANTINED_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE, ROLLOUTS_KEPT_MAX,
@@ -42,8 +43,8 @@ struct Claim {
 struct Controller {
     control: Control,
     epoch: u64,
-    /// What frames said since it was last stored, by `namespace/app` and release.
-    heard: HashMap<(String, u32), FrameSeries>,
+    /// What frames said since it was last stored, by `namespace/app` and release; of copies apart.
+    heard: HashMap<(String, u32, bool), FrameSeries>,
 }
 
 impl Control {
@@ -129,7 +130,8 @@ impl Controller {
             return false;
         }
         for series in frame.series {
-            let key = (format!("{}/{}", series.namespace, series.app), series.release);
+            let name = format!("{}/{}", series.namespace, series.app);
+            let key = (name, series.release, series.arm == Arm::Mirror);
             if self.heard.len() >= ROLLOUT_SERIES_MAX && !self.heard.contains_key(&key) {
                 continue;
             }
@@ -166,7 +168,7 @@ impl Controller {
         for name in names {
             self.look_at(&name, telemetry).await?;
             // What is stored is not counted again, also where the next one fails.
-            self.heard.retain(|(app, _), _| *app != name);
+            self.heard.retain(|(app, ..), _| *app != name);
         }
         Ok(())
     }
@@ -260,7 +262,10 @@ impl Controller {
             document.state.deadline = now;
         }
         let newer = newer && document.state.phase != Phase::PostBake;
-        let observed = seen.observed(self.epoch, told, verdict, command, newer);
+        let mut observed = seen.observed(self.epoch, told, verdict, command, newer);
+        let copied = self.heard.get(&(name.clone(), document.canary.0, true));
+        let copied = copied.and_then(|series| series.copies.as_ref());
+        copies::look(document, copied.filter(|_| telemetry), &mut observed);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
         if let Err(violation) = check(&spec, &before, &observed, &planned, now) {
@@ -288,7 +293,7 @@ impl Controller {
     fn heard_of(&self, document: &RolloutDocument) -> Heard {
         let of = |release: u32| {
             self.heard
-                .get(&(document.name(), release))
+                .get(&(document.name(), release, false))
                 .cloned()
                 .unwrap_or_default()
         };
@@ -304,6 +309,8 @@ impl Controller {
         next.canary = None;
         let why = words::why(document);
         match document.state.phase {
+            // What was only tried leaves everything as it is.
+            Phase::Succeeded if document.spec.strategy == Strategy::Shadow => {}
             Phase::Succeeded => {
                 let change = Change {
                     at: now,
@@ -324,7 +331,12 @@ impl Controller {
                 });
                 let is_its_fault = !matches!(
                     reason,
-                    Reason::Person | Reason::Deadline | Reason::NoProgress | Reason::Superseded
+                    // What differs may be meant to.
+                    Reason::Person
+                        | Reason::Deadline
+                        | Reason::NoProgress
+                        | Reason::Superseded
+                        | Reason::Differs
                 );
                 if let Some(release) = app.releases.get(&document.canary).filter(|_| is_its_fault) {
                     next.quarantined.retain(|known| known.digest != release.digest);

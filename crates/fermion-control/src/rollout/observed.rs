@@ -66,6 +66,7 @@ impl Seen {
                 canary_successes: told.successes,
                 slow: told.slow,
                 verdict,
+                copies: None,
                 burning: told.burning,
                 both_fail: told.both_fail,
             }),

@@ -1,7 +1,7 @@
 //! The transitions. Guards come first and are asked in every phase in which the canary has traffic; then what a person
 //! wants; then the phase's own road forward.
 
-use super::{ALPHA_EACH, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
+use super::{ALPHA_EACH, Aim, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
 use crate::judge::Verdict;
 use crate::judge::sequential::Call;
 use crate::limits::{DOUBT_MAX, MISSED_MAX, PROGRESS_MAX, WATCH_GAP_MAX, WEIGHT_MAX};
@@ -123,21 +123,42 @@ fn pause(next: &mut State, pause: Pause, now: u64) {
 /// Does what a person wants, if it can be done here. Says whether it was.
 fn command(spec: &Spec, next: &mut State, observed: &Observed, now: u64) -> bool {
     match (observed.command, next.phase) {
-        (Some(Command::Pause), Phase::Shifting | Phase::Baking | Phase::Judging) => {
+        (Some(Command::Pause), Phase::Mirroring | Phase::Shifting | Phase::Baking | Phase::Judging) => {
             pause(next, Pause::Person, now);
             true
         }
         (Some(Command::Resume), Phase::Paused(_)) => {
-            shift(spec, next, next.step, now);
+            again(spec, next, now);
             true
         }
         (Some(Command::Promote { rollout, epoch, step }), Phase::Paused(_))
             if (rollout, epoch, step) == (spec.id, next.epoch, next.step) && observed.registry =>
         {
-            next_step(spec, next, now);
+            if next.weight == 0 {
+                mirrored(spec, next, now);
+            } else {
+                next_step(spec, next, now);
+            }
             true
         }
         _ => false,
+    }
+}
+
+/// From a pause back to where it was, from the beginning. Without weight that was before the first step.
+fn again(spec: &Spec, next: &mut State, now: u64) {
+    match spec.mirror {
+        Some(seconds) if next.weight == 0 => enter(next, Phase::Mirroring, now.saturating_add(seconds)),
+        _ => shift(spec, next, next.step, now),
+    }
+}
+
+/// From copies to the first step, or to the end of what was only to be tried.
+fn mirrored(spec: &Spec, next: &mut State, now: u64) {
+    if spec.aim == Aim::Shadow {
+        enter(next, Phase::Succeeded, u64::MAX);
+    } else {
+        shift(spec, next, 0, now);
     }
 }
 
@@ -177,7 +198,13 @@ fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option
                 go_back(next, Reason::NoProgress, observed, now);
             }
         }
-        Phase::Mirroring if late => shift(spec, next, 0, now),
+        Phase::Mirroring if next.missed >= MISSED_MAX => pause(next, Pause::Inconclusive, now),
+        Phase::Mirroring if late => match telemetry.map(|telemetry| telemetry.copies) {
+            Some(Some(Verdict::Pass)) => mirrored(spec, next, now),
+            Some(Some(Verdict::Fail)) => go_back(next, Reason::Differs, observed, now),
+            Some(_) => pause(next, Pause::Inconclusive, now),
+            None => {}
+        },
         Phase::Mirroring | Phase::Succeeded | Phase::RolledBack(_) | Phase::Superseded => {}
         Phase::Shifting if observed.weight == Some(next.weight) => {
             let bake = spec.steps[next.step].bake;

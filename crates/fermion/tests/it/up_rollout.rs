@@ -13,23 +13,37 @@ use crate::support::{Ask, Connection, PATIENCE};
 
 /// `p2-hello` answers every path; `p2-edge` traps on this one. So on one path the first is good and the second is bad.
 const TRAP: &str = "/shop/trap";
-const HELLO: &str = "Hello, world!\n";
+pub(crate) const HELLO: &str = "Hello, world!\n";
 
 /// A project whose app is rolled out as `rollout` says.
-fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
-    let folder = site.simple("shop", version, guest);
+pub(crate) fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
+    with_rollout(&site.simple("shop", version, guest), rollout)
+}
+
+/// The same for the project in a folder.
+pub(crate) fn with_rollout(folder: &Path, rollout: &str) -> PathBuf {
     let app = format!(
         "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {{name: shop}}\nspec:\n  rollout: {rollout}\n"
     );
     fs::write(folder.join("app.yaml"), app).unwrap();
-    folder
+    folder.to_owned()
 }
 
 /// What callers met.
 #[derive(Debug, Default)]
-struct Met {
+pub(crate) struct Met {
     good: AtomicU64,
     bad: AtomicU64,
+}
+
+impl Met {
+    pub(crate) fn good(&self) -> u64 {
+        self.good.load(Relaxed)
+    }
+
+    pub(crate) fn bad(&self) -> u64 {
+        self.bad.load(Relaxed)
+    }
 }
 
 /// New callers, each on a connection of its own, until told to stop.
@@ -49,7 +63,7 @@ fn load(gateway: SocketAddr, path: &str, done: &AtomicBool, met: &Met) {
 }
 
 /// Runs `act` while somebody asks for `path`, as fast as answers come.
-fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -> (T, Met) {
+pub(crate) fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -> (T, Met) {
     let (done, met) = (AtomicBool::new(false), Met::default());
     let acted = std::thread::scope(|scope| {
         scope.spawn(|| load(gateway, path, &done, &met));
@@ -64,7 +78,7 @@ fn under_load<T>(gateway: SocketAddr, path: &str, act: impl FnOnce(&Met) -> T) -
 }
 
 /// Waits for the rollout's end; gives what following it says then.
-fn watched(up: &Up) -> (Option<i32>, Value) {
+pub(crate) fn watched(up: &Up) -> (Option<i32>, Value) {
     until(up, |rollout| {
         rollout["over"] == true || rollout["phase"].as_str().unwrap().starts_with("paused")
     });
@@ -99,7 +113,7 @@ fn a_good_release_gets_all_traffic_step_by_step() {
         (&"succeeded".into(), &10_000.into()),
         "{last}"
     );
-    assert_eq!(met.bad.load(Relaxed), 0);
+    assert_eq!(met.bad(), 0);
     let weights: Vec<_> = last["events"]
         .as_array()
         .unwrap()
@@ -144,16 +158,16 @@ fn a_bad_release_is_taken_back_at_its_first_step_and_stays_out() {
             ["aborting: sequential", "aborting: slow"].contains(&phase),
             "{rollout}"
         );
-        let hit = met.bad.load(Relaxed);
-        let good = met.good.load(Relaxed);
-        while met.good.load(Relaxed) < good + 200 {
+        let hit = met.bad();
+        let good = met.good();
+        while met.good() < good + 200 {
             std::thread::yield_now();
         }
         // Requests that had been routed before may still have ended in a failure.
-        assert!(met.bad.load(Relaxed) <= hit + 2, "nobody is hit any more");
+        assert!(met.bad() <= hit + 2, "nobody is hit any more");
         hit
     });
-    let all = met.good.load(Relaxed) + met.bad.load(Relaxed);
+    let all = met.good() + met.bad();
     assert!(hit > 0 && hit * 5 < all, "{hit} of {all}");
     let (status, last) = watched(&up);
     assert_eq!(status, Some(1), "{last}");
@@ -279,7 +293,7 @@ fn callers_stay_where_they_are() {
 }
 
 /// Looks at the rollout until it is as wanted.
-fn until(up: &Up, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(up: &Up, is_as_wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = std::time::Instant::now();
     loop {
         let rollout = up.run(&["rollout", "status", "shop"]).json();
