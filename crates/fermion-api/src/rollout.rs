@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RolloutCommand {
-    /// To the next step, though nothing says that this one is good. Only of one that is paused.
+    /// To the next step, though nothing says that this one is good: only of one that is paused. Of a shadow that has
+    /// ended well: it takes over.
     Promote,
     /// Wait, with the share of traffic as it is.
     Pause,
@@ -57,6 +58,46 @@ pub struct ArmView {
     /// The time within which 99 of 100 ended, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_ms: Option<f64>,
+}
+
+/// Two answers to one request that differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CopyExample {
+    /// The path without the query.
+    pub path: String,
+    /// `status`, `headers`, `body` or `failed`.
+    pub differs: String,
+    /// What the caller got.
+    pub stable_status: u16,
+    /// What the new release answered to the copy; 0 if nothing.
+    pub canary_status: u16,
+}
+
+/// How the new release's answers to copies of requests compare with those that callers got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CopiesView {
+    /// Alike in all that is compared.
+    pub same: u64,
+    /// With another status.
+    pub status: u64,
+    /// With the same status and other header fields.
+    pub headers: u64,
+    /// With the same head and another body.
+    pub body: u64,
+    /// Without a whole answer, by the new release's fault.
+    pub failed: u64,
+    /// Copies that there was no room for.
+    pub dropped: u64,
+    /// Requests whose bodies could not be copied.
+    pub skipped: u64,
+    /// The median time of callers' answers, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_p50_ms: Option<f64>,
+    /// The same of copies, without the making of their instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_p50_ms: Option<f64>,
+    /// The first few differences.
+    pub examples: Vec<CopyExample>,
 }
 
 /// What the judge found of one metric.
@@ -111,7 +152,7 @@ pub struct RolloutView {
     /// The app.
     #[schema(value_type = String)]
     pub app: AppName,
-    /// `canary`, `blue-green` or `rolling`.
+    /// `canary`, `blue-green`, `rolling` or `shadow`.
     pub strategy: String,
     /// The release that serves everybody else.
     #[schema(value_type = u32)]
@@ -154,6 +195,9 @@ pub struct RolloutView {
     /// The same of its being slower; absent until enough is known of the old release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slower_p: Option<f64>,
+    /// What copies of requests have shown, where they are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesView>,
     /// What the judge said, the newest last.
     pub verdicts: Vec<RolloutVerdict>,
     /// What happened, the newest last.

@@ -6,6 +6,7 @@
 
 mod arms;
 mod controller;
+mod copies;
 mod document;
 mod ending;
 mod gates;

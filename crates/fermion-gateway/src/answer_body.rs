@@ -262,6 +262,9 @@ impl<B: Body<Data = Bytes, Error = Failure>, R: Record> Body for AnswerBody<B, R
         let this = self.project();
         if let Some(Ok(frame)) = &frame {
             this.tally.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let (Some(witness), Some(data)) = (&mut this.tally.witness, frame.data_ref()) {
+                witness.see(data);
+            }
         }
         if is_last && this.tally.progress == Progress::Open {
             this.tally.progress = Progress::Complete;

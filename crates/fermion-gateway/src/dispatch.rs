@@ -10,6 +10,16 @@ use fermion_model::record::Served;
 
 use crate::{Admission, Permit, RequestBody, TraceContext};
 
+/// What a request is dispatched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody waits for the answer.
+    Answer,
+    /// It is a copy, and nobody gets the answer: nothing may come of it, in stores or elsewhere, and whoever waits for an
+    /// answer goes before.
+    Copy,
+}
+
 /// Something that answers the requests of one release. Generic, so that the hot path has no dynamic dispatch.
 pub trait Dispatch: Send + Sync + 'static {
     /// The answer's body. An error breaks the connection, because by then the head is on its way.
@@ -27,12 +37,14 @@ pub trait Dispatch: Send + Sync + 'static {
     /// Answers one request. Polled on the connection's own task and dropped if the caller leaves. The permit must live
     /// until the answer's body has ended *and* the guest is done. `usage` is set before anything runs, so that a
     /// request that fails or is given up is measured like one that is answered.
+    /// `purpose` is to be enforced beneath the guest.
     fn dispatch(
         &self,
         request: http::Request<RequestBody>,
         permit: Permit,
         trace: TraceContext,
         usage: &mut UsageMeter,
+        purpose: Purpose,
     ) -> impl Future<Output = Result<http::Response<Self::Body>, Failure>> + Send;
 }
 

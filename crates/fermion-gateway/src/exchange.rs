@@ -17,6 +17,8 @@ use http::{Method, Request, Response, StatusCode, Version};
 use crate::answer_body::AnswerBody;
 use crate::check::{self, Target};
 use crate::connection::{InFlight, ThreadState};
+use crate::copies::Copying;
+use crate::dispatch::Purpose;
 use crate::limits::ServerLimits;
 use crate::record::{PerThread, Progress, Tally};
 use crate::trace::random_id;
@@ -29,6 +31,14 @@ pub(crate) struct Door<D, R> {
     pub(crate) recorder: PerThread<R>,
     pub(crate) limits: ServerLimits,
     pub(crate) thread: Arc<ThreadState>,
+}
+
+/// Where a request goes.
+struct Way<D> {
+    target: Arc<D>,
+    /// Bytes to take off the front of the path.
+    strip: usize,
+    copying: Option<Copying<D>>,
 }
 
 /// A guest's answer that may go out.
@@ -72,6 +82,9 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         tally.upload = request.body().meter().cloned();
         match self.try_answer(request, &mut tally).await {
             Ok(mut accepted) => {
+                if let Some(witness) = &mut tally.witness {
+                    witness.head(accepted.parts.status.as_u16(), &accepted.parts.headers);
+                }
                 tally.issue_cookie(&mut accepted.parts.headers);
                 tally.head(accepted.parts.status.as_u16());
                 let body =
@@ -93,7 +106,11 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         if check::request(&mut request)? == Target::Server {
             return Err(Refusal::ServerOptions);
         }
-        let (target, strip) = self.route(&mut request, tally)?;
+        let Way {
+            target,
+            strip,
+            copying,
+        } = self.route(&mut request, tally)?;
         tally.served = Some(Arc::clone(target.served()));
         request.body_mut().limit(target.limits().request_body_bytes)?;
         request.body_mut().yield_to(target.admission());
@@ -117,9 +134,12 @@ impl<D: Dispatch, R: Record> Door<D, R> {
             check::strip_prefix(request.uri_mut(), strip)?;
         }
         tally.trace().inject(request.headers_mut());
+        if let Some(copying) = copying {
+            self.copy(copying, &mut request, tally);
+        }
         let is_head = request.method() == Method::HEAD;
         let trace = *tally.trace();
-        let mut dispatch = pin!(target.dispatch(request, permit, trace, &mut tally.usage));
+        let mut dispatch = pin!(target.dispatch(request, permit, trace, &mut tally.usage, Purpose::Answer));
         let dispatched = std::future::poll_fn(|cx| {
             let polled = dispatch.as_mut().poll(cx);
             // A turn lasts until the guest first waits: what it does later is short, or it is moved away.
@@ -141,12 +161,16 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         })
     }
 
+    /// Has the request copied, by a task of the thread's own that waits for this request's answer.
+    fn copy(&self, copying: Copying<D>, request: &mut Request<RequestBody>, tally: &mut Tally<R>) {
+        let (copy, witness) = copying.begin(request);
+        tally.witness = Some(witness);
+        let run = copy.run(Arc::clone(&self.thread), Arc::clone(&self.recorder));
+        drop(self.thread.tasks.spawn(run));
+    }
+
     /// Who answers, and how much of the path is not theirs. During a rollout the request's own caller decides.
-    fn route(
-        &self,
-        request: &mut Request<RequestBody>,
-        tally: &mut Tally<R>,
-    ) -> Result<(Arc<D>, usize), Refusal> {
+    fn route(&self, request: &mut Request<RequestBody>, tally: &mut Tally<R>) -> Result<Way<D>, Refusal> {
         let host = request
             .headers()
             .get(header::HOST)
@@ -155,13 +179,19 @@ impl<D: Dispatch, R: Record> Door<D, R> {
         match routes.lookup(host, request.uri().path(), request.method()) {
             Lookup::Found(found) => {
                 let mut target = found.target;
+                let mut copying = None;
                 if let Some(share) = found.share {
                     tally.assigned = share.assign(request, random_id);
                     if tally.assigned.arm == Arm::Canary {
                         target = share.canary();
                     }
+                    copying = share.copying(request, &tally.assigned);
                 }
-                Ok((Arc::clone(target), found.strip))
+                Ok(Way {
+                    target: Arc::clone(target),
+                    strip: found.strip,
+                    copying,
+                })
             }
             Lookup::MethodNotAllowed(allow) => Err(Refusal::Method(allow)),
             Lookup::None => Err(Refusal::Failure(Failure::from(Fault::NoRoute))),

@@ -12,6 +12,7 @@ mod answer_body;
 mod check;
 mod clock;
 mod connection;
+mod copies;
 mod dispatch;
 mod error;
 mod exchange;
@@ -30,7 +31,8 @@ mod trace;
 mod turns;
 
 pub use admission::{Admission, Permit};
-pub use dispatch::{Dispatch, Usage, UsageMeter};
+pub use copies::Trial;
+pub use dispatch::{Dispatch, Purpose, Usage, UsageMeter};
 pub use error::Error;
 pub use limits::ServerLimits;
 pub use problem::answer as problem_answer;

@@ -96,6 +96,13 @@ pub const SHARE_COOKIE_SECONDS: u32 = 7 * 24 * 60 * 60;
 /// the domain.
 pub const SHARE_COOKIES_CHECKED_MAX: usize = 4;
 
+/// Copies at once are the package's concurrency by this, and at least one: a tenth, so that they take nothing that is
+/// missed.
+pub const COPIES_CONCURRENCY_DIVISOR: u32 = 10;
+/// Bytes of a request's body that are copied for a release that is tried; a larger one is not copied at all. With a
+/// tenth of the concurrency, a megabyte or so an app.
+pub const COPY_BODY_BYTES_MAX: usize = 64 * KIB;
+
 /// Finishing what is in flight at shutdown: below the 30 s after which supervisors kill.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermion_model::Fault;
+use fermion_model::copies::Copied;
 use fermion_model::fault::Failure;
 use fermion_model::record::{RequestRecord, Served};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, Method};
 
 use crate::connection::InFlight;
+use crate::copies::Witness;
 use crate::request_body::BodyMeter;
 use crate::share::Assigned;
 use crate::{TraceContext, UsageMeter, clock};
@@ -61,6 +63,10 @@ pub(crate) struct Tally<R: Record> {
     pub(crate) upload: Option<Arc<BodyMeter>>,
     pub(crate) bytes_out: u64,
     pub(crate) in_flight: Option<InFlight>,
+    /// Where the request is copied.
+    pub(crate) witness: Option<Witness>,
+    /// Of a copy.
+    pub(crate) copied: Option<Box<Copied>>,
 }
 
 impl<R: Record> Tally<R> {
@@ -87,6 +93,8 @@ impl<R: Record> Tally<R> {
             upload: None,
             bytes_out: 0,
             in_flight: None,
+            witness: None,
+            copied: None,
         }
     }
 
@@ -132,6 +140,12 @@ impl<R: Record> Drop for Tally<R> {
                 "the platform panicked while it handled the request",
             ));
         }
+        if let Some(witness) = self.witness.take()
+            && self.progress == Progress::Complete
+            && self.fault.is_none()
+        {
+            witness.end(total);
+        }
         self.recorder.record(RequestRecord {
             served: self.served.take(),
             trace_id: self.trace.trace_id,
@@ -155,6 +169,7 @@ impl<R: Record> Drop for Tally<R> {
             bytes_out: self.bytes_out,
             arm: self.assigned.arm,
             caller: self.assigned.caller,
+            copied: self.copied.take(),
         });
     }
 }

@@ -4,11 +4,11 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fermion_model::Fault;
 use fermion_model::fault::Failure;
 use http_body::{Body, Frame, SizeHint};
@@ -28,6 +28,46 @@ pub struct RequestBody {
     idle: Option<Pin<Box<Sleep>>>,
     idle_since: Option<Instant>,
     admission: Option<Admission>,
+    tee: Option<Arc<Tee>>,
+}
+
+/// A copy of a body, made while the guest reads it.
+#[derive(Debug)]
+pub(crate) struct Tee {
+    bytes_max: usize,
+    copied: Mutex<Copied>,
+}
+
+#[derive(Debug, Default)]
+struct Copied {
+    bytes: BytesMut,
+    is_whole: bool,
+    is_cut: bool,
+}
+
+impl Tee {
+    fn copied(&self) -> MutexGuard<'_, Copied> {
+        self.copied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, data: &[u8]) {
+        let mut copied = self.copied();
+        if copied.is_cut || copied.bytes.len() + data.len() > self.bytes_max {
+            *copied = Copied {
+                is_cut: true,
+                ..Copied::default()
+            };
+        } else {
+            copied.bytes.extend_from_slice(data);
+        }
+    }
+
+    /// The copy, if the guest has read the whole body and it was not too long.
+    pub(crate) fn whole(&self) -> Option<Bytes> {
+        let mut copied = self.copied();
+        let is_whole = copied.is_whole && !copied.is_cut;
+        is_whole.then(|| std::mem::take(&mut copied.bytes).freeze())
+    }
 }
 
 #[derive(Debug)]
@@ -107,7 +147,20 @@ impl RequestBody {
             idle: None,
             idle_since: None,
             admission: None,
+            tee: None,
         }
+    }
+
+    /// Copies at most `bytes_max` bytes of what will be read. None without a body.
+    pub(crate) fn tee(&mut self, bytes_max: usize) -> Option<Arc<Tee>> {
+        let is_empty = matches!(self.source, Source::Empty);
+        self.tee = (!is_empty).then(|| {
+            Arc::new(Tee {
+                bytes_max,
+                copied: Mutex::default(),
+            })
+        });
+        self.tee.clone()
     }
 
     /// Sets how much may be read, and refuses at once what is announced to be more.
@@ -173,6 +226,15 @@ fn too_large(bytes_max: u64) -> Failure {
 }
 
 impl Source {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Upload(upload) => upload.0.is_end_stream(),
+            Self::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self {
             Self::Empty => Poll::Ready(None),
@@ -206,6 +268,19 @@ impl Body for RequestBody {
             return this.fail(Failure::new(Fault::RequestTimeout, "no body byte for too long"));
         };
         this.idle_since = None;
+        if let Some(tee) = &this.tee {
+            match &frame {
+                None => tee.copied().is_whole = true,
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        tee.take(data);
+                    }
+                    // A reader need not ask again for what has ended.
+                    tee.copied().is_whole |= this.source.is_end();
+                }
+                Some(Err(_)) => {}
+            }
+        }
         match frame {
             None => Poll::Ready(None),
             Some(Err(failure)) => this.fail(failure),
@@ -222,12 +297,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Full(_) => false,
-            Source::Upload(upload) => upload.0.is_end_stream(),
-            Source::Stream(incoming) => incoming.is_end_stream(),
-        }
+        self.source.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {

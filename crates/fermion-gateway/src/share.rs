@@ -21,8 +21,9 @@ use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::copies::{Copier, Copying, Trial};
 use crate::trace::read_hex;
-use crate::{Dispatch, Error};
+use crate::{Dispatch, Error, RequestBody};
 use conditions::Asked;
 use cookies::Signer;
 
@@ -31,6 +32,7 @@ use cookies::Signer;
 pub struct Share<D> {
     canary: Arc<D>,
     rule: Rule,
+    copier: Option<Copier<D>>,
 }
 
 /// A split, read once so that no request has to.
@@ -57,6 +59,8 @@ impl std::fmt::Debug for Rule {
 #[derive(Debug, Default)]
 pub(crate) struct Assigned {
     pub(crate) arm: Arm,
+    /// Whether it is one of those that are shared out at all.
+    pub(crate) is_shared: bool,
     /// See [`fermion_model::RequestRecord::caller`].
     pub(crate) caller: u64,
     /// For a caller who was not known.
@@ -64,17 +68,32 @@ pub(crate) struct Assigned {
 }
 
 impl<D: Dispatch> Share<D> {
-    /// Shares requests with `canary` as the split says.
+    /// Shares requests with `canary` as the split says. `trial` goes on from table to table.
     ///
     /// # Errors
-    /// [`Error::Split`] for a salt, a header's name or an app's name that is none.
-    pub fn new(split: &Split, canary: Arc<D>) -> Result<Self, Error> {
+    /// [`Error::Split`] for a salt, a method, a header's name or an app's name that is none.
+    pub fn new(split: &Split, canary: Arc<D>, trial: &Arc<Trial>) -> Result<Self, Error> {
         let served = canary.served();
-        let rule = Rule::new(split, &served.namespace, &served.app).map_err(|reason| Error::Split {
+        let refuse = |reason| Error::Split {
             app: format!("{}/{}", served.namespace, served.app),
             reason,
-        })?;
-        Ok(Self { canary, rule })
+        };
+        let rule = Rule::new(split, &served.namespace, &served.app).map_err(refuse)?;
+        let copier = split
+            .copies
+            .as_ref()
+            .map(|copies| Copier::new(copies, Arc::clone(&canary), trial))
+            .transpose()
+            .map_err(refuse)?;
+        Ok(Self { rule, copier, canary })
+    }
+
+    /// Whether a request that the old release answers is copied to the new one.
+    pub(crate) fn copying(&self, request: &Request<RequestBody>, assigned: &Assigned) -> Option<Copying<D>> {
+        let copier = self.copier.as_ref()?;
+        (assigned.is_shared && assigned.arm == Arm::Stable)
+            .then(|| copier.admit(request))
+            .flatten()
     }
 
     /// Who answers the requests in the share.
@@ -143,6 +162,7 @@ impl Rule {
         };
         Assigned {
             arm,
+            is_shared,
             caller: hash.map_or(0, |hash| hash.max(1)),
             cookie,
         }

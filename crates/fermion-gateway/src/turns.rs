@@ -123,6 +123,11 @@ impl Turns {
         mixed_at != 0 && self.probe_now().wrapping_sub(mixed_at) < MIXED_PROBES
     }
 
+    /// True while what has come in waits for the thread: no time for what nobody waits for.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Relaxed)
+    }
+
     /// A turn for a request of `app`, any number but 0 that stays with it. None if the guest may run at once.
     ///
     /// # Errors

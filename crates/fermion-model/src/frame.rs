@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::copies::CopyCounts;
 use crate::sketch::Sketch;
 
 /// The schema that this build writes and understands.
@@ -107,6 +108,9 @@ pub struct FrameSeries {
     /// Metrics that an app reads from its answers, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom: BTreeMap<String, Moments>,
+    /// Of copies: how their answers compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopyCounts>,
 }
 
 impl FrameSeries {
@@ -128,6 +132,9 @@ impl FrameSeries {
         self.duration.merge(&other.duration);
         for (name, moments) in &other.custom {
             self.custom.entry(name.clone()).or_default().merge(moments);
+        }
+        if let Some(copies) = &other.copies {
+            self.copies.get_or_insert_default().merge(copies);
         }
     }
 

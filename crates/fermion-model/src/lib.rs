@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod assignment;
+pub mod copies;
 pub mod digest;
 pub mod document;
 pub mod endpoint;

@@ -59,6 +59,12 @@ pub const ROUTES_MAX: usize = 64;
 pub const STEPS_MAX: usize = 32;
 /// The longest that one step of a rollout may be watched: an experiment of a month.
 pub const BAKE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Methods whose requests a rollout copies: there are nine, and a few of one's own.
+pub const COPY_METHODS_MAX: usize = 16;
+/// Differences between the answers of two releases that are kept for people to look at.
+pub const COPY_EXAMPLES_MAX: usize = 8;
+/// Bytes of the path of one of them: enough to know which it is.
+pub const COPY_PATH_BYTES_MAX: usize = 256;
 /// Conditions of one rollout's testers, or of its audience: each costs every request a look.
 pub const CONDITIONS_MAX: usize = 16;
 /// Gates of one rollout: each is looked at once a second while it is closed.

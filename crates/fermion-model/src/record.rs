@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::copies::Copied;
 use crate::frame::Arm;
 use crate::{Blame, Fault};
 
@@ -65,6 +66,8 @@ pub struct RequestRecord {
     pub arm: Arm,
     /// The caller as a rollout knows them again; 0 for nobody in particular.
     pub caller: u64,
+    /// Of a copy: how its answer compares.
+    pub copied: Option<Box<Copied>>,
 }
 
 impl RequestRecord {

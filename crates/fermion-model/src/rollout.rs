@@ -1,10 +1,14 @@
 //! How traffic moves from one release of an app to the next: what `spec.rollout` of `app.yaml` says, and how a gateway
 //! shares requests between two releases meanwhile.
 
+mod mirror;
+
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Gate;
 use crate::limits::{BAKE_MAX, CONDITIONS_MAX, GATES_MAX, STEPS_MAX};
+
+pub use mirror::{Compared, Copies, MirrorSpec};
 
 /// All traffic, in the unit of weights: a hundredth of a percent.
 pub const WEIGHT_ALL: u16 = 10_000;
@@ -30,6 +34,8 @@ pub enum Strategy {
     BlueGreen,
     /// Equal shares one after the other, watched but not scored.
     Rolling,
+    /// No traffic: requests are copied to it, and its answers are compared with those that callers get.
+    Shadow,
 }
 
 /// One step: how much traffic, for how long.
@@ -148,7 +154,10 @@ pub struct Condition {
 pub struct RolloutSpec {
     /// How the new release takes over.
     pub strategy: Strategy,
-    /// Steps of growing weight, at least one.
+    /// Copies before the first step; instead of steps where it is a shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorSpec>,
+    /// Steps of growing weight, at least one; none of a shadow.
     pub steps: Vec<RolloutStep>,
     /// Seconds after the last step during which the old release stays ready.
     pub post_bake: u64,
@@ -172,8 +181,14 @@ impl RolloutSpec {
     /// Whether it could have been read from `app.yaml`: for one that comes by another road. Says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
         let steps = &self.steps;
-        if steps.is_empty() || steps.len() > STEPS_MAX {
-            return Err(format!("rollout.steps: from 1 to {STEPS_MAX} of them"));
+        let is_shadow = self.strategy == Strategy::Shadow;
+        if steps.is_empty() != is_shadow || steps.len() > STEPS_MAX {
+            return Err(format!(
+                "rollout.steps: from 1 to {STEPS_MAX} of them, none of a shadow"
+            ));
+        }
+        if is_shadow && self.mirror.is_none() {
+            return Err("rollout.mirror: a shadow is nothing else".to_owned());
         }
         let bakes = 1..=BAKE_MAX.as_secs();
         let is_sound =
@@ -221,10 +236,12 @@ impl RolloutSpec {
             Strategy::Rolling => [2_500, 5_000, 7_500, WEIGHT_ALL]
                 .map(|weight| (weight, ROLLING_BAKE_DEFAULT))
                 .to_vec(),
+            Strategy::Shadow => Vec::new(),
         };
         let step = |(weight, bake)| RolloutStep { weight, bake };
         Self {
             strategy,
+            mirror: (strategy == Strategy::Shadow).then(MirrorSpec::default),
             steps: steps.into_iter().map(step).collect(),
             post_bake: POST_BAKE_DEFAULT,
             judge: JudgeSpec::default(),
@@ -259,4 +276,7 @@ pub struct Split {
     /// See [`RolloutSpec::audience`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<Condition>,
+    /// What is copied to the new release of the requests that the old one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fermion_gateway::{Dispatch as _, Share};
+use fermion_gateway::{Dispatch as _, Share, Trial};
 use fermion_model::assignment::{Canary as Wanted, CanaryStatus, Problem};
 use fermion_telemetry::Telemetry;
 
@@ -21,6 +21,8 @@ pub(crate) struct Canary {
     /// Why it is not ready.
     problem: Option<Problem>,
     attempt: Option<Attempt>,
+    /// What the gateway remembers of the rollout.
+    trial: Arc<Trial>,
 }
 
 impl Canary {
@@ -30,6 +32,7 @@ impl Canary {
             ready: None,
             problem: None,
             attempt: None,
+            trial: Arc::default(),
         }
     }
 
@@ -90,7 +93,7 @@ impl App {
         let Some(ready) = &canary.ready else {
             return Ok(None);
         };
-        let share = Share::new(&canary.wanted.split, ready.target.clone())?;
+        let share = Share::new(&canary.wanted.split, ready.target.clone(), &canary.trial)?;
         Ok(Some(Arc::new(share)))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fermion_gateway::limits::{QUEUE_MAX_DEFAULT, QUEUE_WAIT_MAX_DEFAULT};
 use fermion_gateway::{
-    Admission, Dispatch, Permit, RequestBody, RouteTable, TraceContext, Usage, UsageMeter,
+    Admission, Dispatch, Permit, Purpose, RequestBody, RouteTable, TraceContext, Usage, UsageMeter,
 };
 use fermion_model::fault::{Failure, Fault};
 use fermion_model::record::Served;
@@ -156,6 +156,7 @@ impl Target {
         permit: Permit,
         trace: TraceContext,
         usage: &mut UsageMeter,
+        purpose: Purpose,
         loading: Duration,
     ) -> Result<http::Response<GuestBody>, Failure> {
         self.refuse_if_stopped()?;
@@ -183,6 +184,7 @@ impl Target {
             output,
             traceparent,
             meter,
+            is_copy: purpose == Purpose::Copy,
         };
         work.program.handle(request, call).await
     }
@@ -221,16 +223,19 @@ impl Dispatch for Target {
         permit: Permit,
         trace: TraceContext,
         usage: &mut UsageMeter,
+        purpose: Purpose,
     ) -> Result<http::Response<GuestBody>, Failure> {
         let Some(sleeper) = &self.sleeper else {
-            return self.run(request, permit, trace, usage, Duration::ZERO).await;
+            return self
+                .run(request, permit, trace, usage, purpose, Duration::ZERO)
+                .await;
         };
         self.refuse_if_stopped()?;
         self.use_it();
         let (awake, loading) = sleeper.wake().await?;
         // It may have been stopped while it was loaded.
         self.refuse_if_stopped()?;
-        awake.run(request, permit, trace, usage, loading).await
+        awake.run(request, permit, trace, usage, purpose, loading).await
     }
 }
 

@@ -29,6 +29,17 @@ pub struct Step {
     pub bake: u64,
 }
 
+/// What a rollout is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aim {
+    /// The release takes over.
+    #[default]
+    TakeOver,
+    /// It is only tried with copies of requests, and never has traffic.
+    Shadow,
+}
+
 /// What a rollout is to do. It never changes while the rollout lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -36,7 +47,9 @@ pub struct Spec {
     pub id: u64,
     /// Mixed into the key of sticky assignment. Another rollout has another one.
     pub salt: u64,
-    /// Steps of growing weight.
+    /// What it is for.
+    pub aim: Aim,
+    /// Steps of growing weight; none of a shadow.
     pub steps: Vec<Step>,
     /// Seconds that traffic is mirrored before the first step; none without.
     pub mirror: Option<u64>,
@@ -75,6 +88,8 @@ pub enum Reason {
     Sequential,
     /// It is slower than the old release was: the sequential test said abort.
     Slow,
+    /// The answers to copies of requests are not those that callers got.
+    Differs,
     /// The error budget burns too fast.
     Burn,
     /// The canary does not stay ready.
@@ -204,6 +219,8 @@ pub struct Telemetry {
     pub slow: Vec<(Arm, f64)>,
     /// The judge's verdict on a step, if it has one.
     pub verdict: Option<(usize, Verdict)>,
+    /// What copies of requests say of the canary, if they are made.
+    pub copies: Option<Verdict>,
     /// Whether the canary's error budget burns as fast as calls for going back.
     pub burning: bool,
     /// Whether the old release fails as well.
@@ -273,13 +290,14 @@ pub struct Plan {
 
 /// What to do about a rollout now.
 pub fn plan(spec: &Spec, state: &State, observed: &Observed, now: u64) -> Plan {
-    if observed.epoch > state.epoch || spec.steps.is_empty() {
+    let is_empty = spec.steps.is_empty() && spec.aim != Aim::Shadow;
+    if observed.epoch > state.epoch || is_empty {
         return Plan {
             next: state.clone(),
             actions: Vec::new(),
         };
     }
     let next = advance::advance(spec, state, observed, now);
-    let actions = actions::actions(&next, observed, now);
+    let actions = actions::actions(spec, &next, observed, now);
     Plan { next, actions }
 }

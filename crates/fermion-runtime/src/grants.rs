@@ -9,7 +9,7 @@ use fermion_model::endpoint::Endpoint;
 
 use crate::egress::Outbound;
 use crate::error::Error;
-use crate::wasi::keyvalue::KeyValue;
+use crate::wasi::keyvalue::{KeyValue, ReadOnly};
 
 /// The capabilities of one release. `Default` grants nothing.
 #[derive(Debug, Clone, Default)]
@@ -135,6 +135,25 @@ impl std::fmt::Display for EgressRule {
 }
 
 impl Grants {
+    /// What is left for a copy of a request, of which nothing may come: the same to read, and nothing to write or to
+    /// connect to. Outgoing requests are denied by [`crate::egress::Egress`] itself.
+    pub(crate) fn without_effects(&self) -> Self {
+        let read_only = |(name, store): (&String, &Arc<dyn KeyValue>)| {
+            let store: Arc<dyn KeyValue> = Arc::new(ReadOnly(store.clone()));
+            (name.clone(), store)
+        };
+        let mut grants = Self {
+            keyvalue: self.keyvalue.iter().map(read_only).collect(),
+            sockets: Arc::new([]),
+            ..self.clone()
+        };
+        grants
+            .directories
+            .iter_mut()
+            .for_each(|directory| directory.writable = false);
+        grants
+    }
+
     /// Checks that what is granted exists, before anything is served.
     pub fn check(&self) -> Result<(), Error> {
         for directory in &self.directories {

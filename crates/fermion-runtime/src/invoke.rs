@@ -40,6 +40,9 @@ pub struct Call<P> {
     pub traceparent: Option<http::HeaderValue>,
     /// A new meter: counts what the guest uses, until its answer's body has ended.
     pub meter: Arc<Meter>,
+    /// The request is a copy: its answer is thrown away, and what it would do beyond that is denied at the imports,
+    /// whatever the guest thinks.
+    pub is_copy: bool,
 }
 
 /// Where a guest's answer is put.
@@ -74,6 +77,7 @@ impl Program {
             output: call.output,
             traceparent: call.traceparent,
             is_warmup: false,
+            is_copy: call.is_copy,
             has_body,
         };
         let request = request.map(|body| {
@@ -84,6 +88,9 @@ impl Program {
             }
         });
         let permit = Arc::new(call.permit);
+        if turn.is_copy {
+            return self.core.answer(None, request, turn, permit).await;
+        }
         if !self.core.is_sharing() {
             let taken = self.core.take();
             return self.core.answer(taken, request, turn, permit).await;

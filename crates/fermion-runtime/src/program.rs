@@ -1,6 +1,6 @@
 //! A component that is compiled, linked and granted its capabilities, with the instances of it that wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fermion_model::Limits;
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) appetite: Arc<Appetite>,
     pub(crate) pool: Pool,
     grants: Arc<Grants>,
+    /// Made with the first copy of a request.
+    without_effects: OnceLock<Arc<Grants>>,
     egress: Arc<EgressClient>,
 }
 
@@ -82,6 +84,7 @@ impl Program {
                 appetite: Arc::new(Appetite::new()),
                 pool,
                 grants,
+                without_effects: OnceLock::new(),
                 egress,
             }),
         })
@@ -138,7 +141,8 @@ impl Core {
     /// Makes an instance; if the engine has no room, once more without those that wait.
     async fn make(&self, turn: &Turn) -> wasmtime::Result<Instance> {
         match self.instantiate(turn).await {
-            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+            // A copy takes no place that another request could have.
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && !turn.is_copy => {
                 self.engines.keeper().make_room();
                 self.instantiate(turn).await
             }
@@ -184,6 +188,9 @@ impl Core {
     /// A request has gone well: keeps its instance for the next one if the package, the instance and the room allow.
     pub(crate) fn settle(self: &Arc<Self>, mut instance: Instance, turn: &Turn) {
         let pool = &self.pool;
+        if turn.is_copy {
+            return;
+        }
         if turn.is_warmup {
             instance.is_warmed = true;
         } else if pool.is_reusing() {
@@ -231,13 +238,20 @@ impl Core {
     }
 
     fn store(&self, turn: &Turn) -> Store<State> {
-        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+        let (grants, egress) = if turn.is_copy {
+            let made = || Arc::new(self.grants.without_effects());
+            let grants = self.without_effects.get_or_init(made);
+            (grants.clone(), Egress::denied(self.egress.clone()))
+        } else {
+            let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+            (self.grants.clone(), egress)
+        };
         let engine = match &self.handler {
             Handler::P2(pre) => pre.engine(),
             Handler::P3(pre) => pre.engine(),
         };
         let state = State::new(
-            self.grants.clone(),
+            grants,
             turn.meter.clone(),
             egress,
             turn.output.clone(),

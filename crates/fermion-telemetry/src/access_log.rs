@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use fermion_model::ReleaseNumber;
+use fermion_model::frame::Arm;
 use fermion_model::record::RequestRecord;
 
 use crate::limits::ACCESS_QUEUE_RECORDS_MAX;
@@ -44,6 +45,9 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
     client_gone: bool,
+    /// A copy for a release that is tried: nobody got the answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    copy: bool,
     cold: bool,
     queue_us: u64,
     instantiate_us: u64,
@@ -116,6 +120,7 @@ fn format((time, record): &(SystemTime, RequestRecord), out: &mut Vec<u8>) {
         blame: record.blame().map(|blame| blame.as_str()),
         detail: &record.detail,
         client_gone: record.client_gone,
+        copy: record.arm == Arm::Mirror,
         cold: record.cold,
         queue_us: micros(record.queue),
         instantiate_us: micros(record.instantiate),

@@ -163,6 +163,12 @@ impl Entry {
         series.cpu_nanos = series.cpu_nanos.saturating_add(nanos);
         series.memory_bytes_max = series.memory_bytes_max.max(record.memory_bytes);
         series.duration.add(record.total.as_secs_f64(), 1);
+        if let Some(copied) = &record.copied {
+            // A copy always has an instance made for it alone, which says nothing of how quick the release is.
+            let took = record.total.saturating_sub(record.instantiate);
+            let copies = series.copies.get_or_insert_default();
+            copies.add(copied, record.status, took);
+        }
     }
 
     fn finish(mut self) -> (Arc<Served>, FrameSeries) {
@@ -205,6 +211,7 @@ mod tests {
             bytes_out: 0,
             arm: Arm::Stable,
             caller: 0,
+            copied: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
+use fermion_model::frame::Arm;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
     AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading,
@@ -109,11 +110,15 @@ impl Sink {
 
 impl Record for Sink {
     fn record(&self, record: RequestRecord) {
-        self.telemetry.observe(&record);
+        // What is counted of an app is what its callers met.
+        let is_copy = record.arm == Arm::Mirror;
+        if !is_copy {
+            self.telemetry.observe(&record);
+        }
         if let Some(frames) = &self.frames {
             frames.observe(&record);
         }
-        if let Some(export) = &self.export {
+        if let Some(export) = self.export.as_ref().filter(|_| !is_copy) {
             export.observe(&record);
         }
         if self.access.is_on() {

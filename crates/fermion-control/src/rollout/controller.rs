@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use fermion_bus::{Expect, Heard as Arrived, Op};
-use fermion_model::frame::{FRAME_SCHEMA, Frame, FrameSeries};
+use fermion_model::frame::{Arm, FRAME_SCHEMA, Frame, FrameSeries};
 use fermion_planner::judge::{Verdict, judge};
 use fermion_planner::rollout::{Action, Phase, check, plan};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::arms::{Heard, Told, budget};
 use super::document::{Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument};
 use super::gates::Gates;
 use super::observed::Seen;
-use super::{judging, words};
+use super::{copies, judging, words};
 use crate::documents::AUTOMATIC;
 use crate::limits::{CONFLICT_TRIES_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE};
 use crate::plan::State;
@@ -41,8 +41,8 @@ struct Claim {
 pub(super) struct Controller {
     pub(super) control: Control,
     epoch: u64,
-    /// What frames said since it was last stored, by `namespace/app` and release.
-    heard: HashMap<(String, u32), FrameSeries>,
+    /// What frames said since it was last stored, by `namespace/app` and release; of copies apart.
+    heard: HashMap<(String, u32, bool), FrameSeries>,
     gates: Gates,
 }
 
@@ -130,7 +130,8 @@ impl Controller {
             return false;
         }
         for series in frame.series {
-            let key = (format!("{}/{}", series.namespace, series.app), series.release);
+            let name = format!("{}/{}", series.namespace, series.app);
+            let key = (name, series.release, series.arm == Arm::Mirror);
             if self.heard.len() >= ROLLOUT_SERIES_MAX && !self.heard.contains_key(&key) {
                 continue;
             }
@@ -165,7 +166,7 @@ impl Controller {
                 }
             }
         }
-        self.heard.retain(|(app, _), _| unstored.contains(app));
+        self.heard.retain(|(app, ..), _| unstored.contains(app));
     }
 
     /// The apps whose rollouts are this controller's to look at now.
@@ -273,7 +274,12 @@ impl Controller {
             document.state.deadline = now;
         }
         let newer = newer && document.state.phase != Phase::PostBake;
-        let observed = seen.observed(self.epoch, told, verdict, held_by.is_empty(), command, newer);
+        let gate_open = held_by.is_empty();
+        let mut observed = seen.observed(self.epoch, told, verdict, gate_open, command, newer);
+        let copied = self.heard.get(&(name.clone(), document.canary.0, true));
+        let copied = copied.and_then(|series| series.copies.as_ref());
+        let copied = copied.filter(|_| observed.telemetry.is_some());
+        copies::look(document, copied, &mut observed);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
         if let Err(violation) = check(&spec, &before, &observed, &planned, now) {
@@ -301,7 +307,7 @@ impl Controller {
     fn heard_of(&self, document: &RolloutDocument) -> Heard {
         let of = |release: u32| {
             self.heard
-                .get(&(document.name(), release))
+                .get(&(document.name(), release, false))
                 .cloned()
                 .unwrap_or_default()
         };

@@ -1,10 +1,11 @@
 //! What is stored of a rollout.
 
 use fermion_model::assignment::Canary;
+use fermion_model::copies::CopyCounts;
 use fermion_model::rollout::{RolloutSpec, Split, Strategy};
 use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
 use fermion_planner::judge::{Report, Request};
-use fermion_planner::rollout::{Command, Phase, Spec, State, Step};
+use fermion_planner::rollout::{Aim, Command, Phase, Spec, State, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{ROLLOUT_EVENTS_MAX, ROLLOUT_VERDICTS_MAX};
@@ -69,6 +70,9 @@ pub(crate) struct RolloutDocument {
     pub(crate) order: Option<Order>,
     #[serde(default)]
     pub(crate) evidence: Evidence,
+    /// What became of copies of requests.
+    #[serde(default)]
+    pub(crate) copies: CopyCounts,
     /// The newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) verdicts: Vec<Judged>,
@@ -148,8 +152,12 @@ impl RolloutDocument {
         Spec {
             id: self.id,
             salt: 0,
+            aim: match self.spec.strategy {
+                Strategy::Shadow => Aim::Shadow,
+                _ => Aim::TakeOver,
+            },
             steps: self.spec.steps.iter().map(step).collect(),
-            mirror: None,
+            mirror: self.spec.mirror.as_ref().map(|mirror| mirror.seconds),
             post_bake: self.spec.post_bake,
             scored: self.spec.strategy == Strategy::Canary,
         }
@@ -170,6 +178,9 @@ impl RolloutDocument {
                 sticky: self.spec.sticky.clone(),
                 testers: self.spec.testers.clone(),
                 audience: self.audience(),
+                copies: (self.state.phase == Phase::Mirroring)
+                    .then(|| self.spec.mirror.as_ref().map(|mirror| mirror.copies.clone()))
+                    .flatten(),
             },
         })
     }

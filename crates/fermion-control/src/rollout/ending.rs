@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use fermion_bus::{Expect, Op};
 use fermion_model::assignment::Problem;
 use fermion_model::limits::STEPS_MAX;
+use fermion_model::rollout::Strategy;
 use fermion_planner::rollout::{Phase, Reason};
 
 use super::controller::{Controller, ROLLED_BACK};
@@ -22,6 +23,8 @@ impl Controller {
         next.canary = None;
         let why = words::why(document);
         match document.state.phase {
+            // What was only tried leaves everything as it is.
+            Phase::Succeeded if document.spec.strategy == Strategy::Shadow => {}
             Phase::Succeeded => {
                 let change = Change {
                     at: now,
@@ -42,7 +45,12 @@ impl Controller {
                 });
                 let is_its_fault = !matches!(
                     reason,
-                    Reason::Person | Reason::Deadline | Reason::NoProgress | Reason::Superseded
+                    // What differs may be meant to.
+                    Reason::Person
+                        | Reason::Deadline
+                        | Reason::NoProgress
+                        | Reason::Superseded
+                        | Reason::Differs
                 );
                 if let Some(release) = app.releases.get(&document.canary).filter(|_| is_its_fault) {
                     next.quarantined.retain(|known| known.digest != release.digest);

@@ -68,6 +68,7 @@ impl Seen {
                 canary_successes: told.successes,
                 slow: told.slow,
                 verdict,
+                copies: None,
                 burning: told.burning,
                 both_fail: told.both_fail,
             }),

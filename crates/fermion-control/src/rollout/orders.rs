@@ -49,6 +49,7 @@ impl Control {
             held_by: Vec::new(),
             order: None,
             evidence: Default::default(),
+            copies: Default::default(),
             verdicts: Vec::new(),
             events: Vec::new(),
         };
@@ -126,6 +127,11 @@ impl Control {
     ) -> Result<RolloutView, Error> {
         for _ in 0..CONFLICT_TRIES_MAX {
             let (revision, mut document) = self.rollout_there(namespace, app).await?;
+            if order.command == RolloutCommand::Promote
+                && let Some(promoted) = self.promote_tried(revision, &document, by).await?
+            {
+                return Ok(rollout_view(&promoted));
+            }
             document.order = Some(Order {
                 command: command(&document, order)?,
                 by: by.to_owned(),
@@ -166,7 +172,12 @@ fn command(document: &RolloutDocument, order: RolloutOrder) -> Result<Command, E
     }
     match order.command {
         RolloutCommand::Abort => Ok(Command::Abort),
-        RolloutCommand::Pause if matches!(phase, Phase::Shifting | Phase::Baking | Phase::Judging) => {
+        RolloutCommand::Pause
+            if matches!(
+                phase,
+                Phase::Mirroring | Phase::Shifting | Phase::Baking | Phase::Judging
+            ) =>
+        {
             Ok(Command::Pause)
         }
         RolloutCommand::Pause => refuse("only a step can be paused"),
@@ -191,5 +202,6 @@ pub(super) fn strategy(strategy: Strategy) -> &'static str {
         Strategy::Canary => "canary",
         Strategy::BlueGreen => "blue-green",
         Strategy::Rolling => "rolling",
+        Strategy::Shadow => "shadow",
     }
 }

@@ -1,7 +1,12 @@
 //! What the API shows of a rollout.
 
-use fermion_api::{ArmView, RolloutEventView, RolloutFinding, RolloutStepView, RolloutVerdict, RolloutView};
+use fermion_api::{
+    ArmView, CopiesView, CopyExample, RolloutEventView, RolloutFinding, RolloutStepView, RolloutVerdict,
+    RolloutView,
+};
 use fermion_model::ReleaseNumber;
+use fermion_model::copies::{CopyCounts, Example};
+use fermion_model::sketch::Sketch;
 use fermion_planner::rollout::Phase;
 
 use super::arms::Window;
@@ -41,8 +46,34 @@ pub(crate) fn rollout_view(document: &RolloutDocument) -> RolloutView {
         canary_arm: arm(document.canary, &total.canary),
         failing_more_p: state.watch.evidence().p(),
         slower_p: document.evidence.frozen.map(|_| state.slowness.evidence().p()),
+        copies: document.spec.mirror.as_ref().map(|_| copies(&document.copies)),
         verdicts: document.verdicts.iter().map(verdict).collect(),
         events: document.events.iter().map(event).collect(),
+    }
+}
+
+fn copies(counts: &CopyCounts) -> CopiesView {
+    let quantile = |sketch: &Sketch| sketch.quantile(0.5).map(|seconds| seconds * 1e3);
+    let example = |example: &Example| {
+        let likeness = serde_json::to_value(example.likeness).unwrap_or_default();
+        CopyExample {
+            path: example.path.clone(),
+            differs: likeness.as_str().unwrap_or_default().to_owned(),
+            stable_status: example.old,
+            canary_status: example.new,
+        }
+    };
+    CopiesView {
+        same: counts.same,
+        status: counts.status,
+        headers: counts.headers,
+        body: counts.body,
+        failed: counts.failed,
+        dropped: counts.dropped,
+        skipped: counts.skipped,
+        stable_p50_ms: quantile(&counts.old),
+        canary_p50_ms: quantile(&counts.new),
+        examples: counts.examples.iter().map(example).collect(),
     }
 }
 

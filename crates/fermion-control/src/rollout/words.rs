@@ -3,7 +3,10 @@
 use fermion_planner::judge::{Classification, Report};
 use fermion_planner::rollout::{Pause, Phase, Reason};
 
+use fermion_model::rollout::Strategy;
+
 use super::arms::Pair;
+use super::copies;
 use super::document::RolloutDocument;
 
 /// A phase's name as it is stored and shown: `baking`, `paused: marginal`, `rolled-back: sequential`.
@@ -28,7 +31,10 @@ pub(super) fn why(document: &RolloutDocument) -> String {
         Phase::Pending => "recorded".to_owned(),
         Phase::Validating => "the package is checked".to_owned(),
         Phase::Prewarming => format!("{} is made ready beside {}", document.canary, document.stable),
-        Phase::Mirroring => "requests are copied to it".to_owned(),
+        Phase::Mirroring => format!(
+            "requests are copied to {}, whose answers are compared and thrown away",
+            document.canary
+        ),
         Phase::Shifting => format!(
             "step {step} of {steps}: {weight} of traffic to {}",
             document.canary
@@ -39,6 +45,12 @@ pub(super) fn why(document: &RolloutDocument) -> String {
         Phase::PostBake => format!(
             "{} serves everything; {} stays ready",
             document.canary, document.stable
+        ),
+        Phase::Succeeded if document.spec.strategy == Strategy::Shadow => format!(
+            "{}; {} serves on, and `fermion promote` has {} take over",
+            copies::words(&document.copies),
+            document.stable,
+            document.canary
         ),
         Phase::Succeeded => format!("{} is the release now", document.canary),
         Phase::Paused(pause) => paused(pause, document),
@@ -61,6 +73,9 @@ fn paused(pause: Pause, document: &RolloutDocument) -> String {
     let what = match pause {
         Pause::Person => "somebody said so; `fermion resume` goes on".to_owned(),
         Pause::Marginal => format!("the score is between good and bad: {}", judged(document)),
+        Pause::Inconclusive if document.state.weight == 0 => {
+            format!("nothing is known for sure: {}", copies::words(&document.copies))
+        }
         Pause::Inconclusive => format!("nothing is known for sure: {}", judged(document)),
         Pause::BothFail => {
             "both releases fail, so what both depend on is broken; it goes on when that is over".to_owned()
@@ -100,6 +115,7 @@ fn because(reason: Reason, document: &RolloutDocument) -> String {
                 evidence.p()
             )
         }
+        Reason::Differs => copies::words(&document.copies),
         Reason::Burn => format!("it burns its error budget more than five times too fast: {counts}"),
         Reason::Unready => "it cannot be made ready, or did not stay so".to_owned(),
         Reason::NoProgress => "nothing moved for ten minutes".to_owned(),

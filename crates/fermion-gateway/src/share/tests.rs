@@ -17,6 +17,7 @@ fn split(weight: u16) -> Split {
         sticky: Sticky::Cookie,
         testers: Vec::new(),
         audience: Vec::new(),
+        copies: None,
     }
 }
 

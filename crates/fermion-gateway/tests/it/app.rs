@@ -1,12 +1,12 @@
 //! A dispatch whose paths are behaviours.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fermion_gateway::{Admission, Dispatch, Permit, RequestBody, TraceContext, Usage, UsageMeter};
+use fermion_gateway::{Admission, Dispatch, Permit, Purpose, RequestBody, TraceContext, Usage, UsageMeter};
 use fermion_model::fault::Failure;
 use fermion_model::record::Served;
 use fermion_model::{Fault, Limits};
@@ -26,6 +26,8 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) gate: Semaphore,
     pub(crate) arrived: Semaphore,
+    /// What came for nobody.
+    pub(crate) copies: Mutex<Vec<String>>,
 }
 
 impl App {
@@ -44,6 +46,7 @@ impl App {
             },
             gate: Semaphore::new(0),
             arrived: Semaphore::new(0),
+            copies: Mutex::default(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Dispatch for App {
         permit: Permit,
         _trace: TraceContext,
         usage: &mut UsageMeter,
+        purpose: Purpose,
     ) -> Result<Response<Answer>, Failure> {
         *usage = UsageMeter::reading(|| Usage {
             instantiate: Duration::from_micros(5),
@@ -116,6 +120,9 @@ impl Dispatch for App {
             cpu: Duration::from_micros(7),
             memory_bytes: 65_536,
         });
+        if purpose == Purpose::Copy {
+            self.copies.lock().unwrap().push(show(&self.served.app, &request));
+        }
         let path = request.uri().path().to_owned();
         let path = path
             .strip_prefix(&format!("/{}", self.served.app))

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use fermion_gateway::{Drained, Record, RouteTable, Routed, Server, ServerConfig, ServerLimits};
 use fermion_model::record::RequestRecord;
 use fermion_model::release::Route;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -136,11 +137,16 @@ impl Harness {
 
     /// Waits until so many more requests stand at the app's gate.
     pub(crate) fn wait_for_arrivals(&self, count: u32) {
+        self.wait_for(&self.app.arrived, count);
+    }
+
+    /// The same of any gate.
+    pub(crate) fn wait_for(&self, arrived: &Semaphore, count: u32) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
-        let arrivals = async { tokio::time::timeout(PATIENCE, self.app.arrived.acquire_many(count)).await };
+        let arrivals = async { tokio::time::timeout(PATIENCE, arrived.acquire_many(count)).await };
         runtime
             .block_on(arrivals)
             .expect("requests arrive")

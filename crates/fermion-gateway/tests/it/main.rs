@@ -9,6 +9,7 @@
 
 mod app;
 mod bodies;
+mod copies;
 mod drain;
 mod harness;
 mod hostile;

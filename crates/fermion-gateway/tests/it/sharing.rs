@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::harness::{Client, Harness, Reply, any};
 use crate::http2;
 
-fn split(weight: u16) -> Split {
+pub(crate) fn split(weight: u16) -> Split {
     Split {
         rollout: 1,
         epoch: 1,
@@ -23,6 +23,7 @@ fn split(weight: u16) -> Split {
         sticky: Sticky::Cookie,
         testers: Vec::new(),
         audience: Vec::new(),
+        copies: None,
     }
 }
 
@@ -37,11 +38,13 @@ fn canary(harness: &Harness) -> Arc<App> {
     Arc::new(canary)
 }
 
-fn share(harness: &Harness, canary: &Arc<App>, split: &Split) {
+pub(crate) fn share(harness: &Harness, canary: &Arc<App>, split: &Split) {
     let routed = Routed {
         route: any("/*"),
         target: Arc::clone(&harness.app),
-        share: Some(Arc::new(Share::new(split, Arc::clone(canary)).unwrap())),
+        share: Some(Arc::new(
+            Share::new(split, Arc::clone(canary), &Arc::default()).unwrap(),
+        )),
     };
     harness
         .routes

@@ -1,5 +1,7 @@
 //! `spec.rollout` of `app.yaml`: every rule of every key.
 
+mod mirror;
+
 use super::gates;
 use crate::document::{DocumentError, Node, Section};
 use crate::limits::{BAKE_MAX, CONDITIONS_MAX, STEPS_MAX};
@@ -10,6 +12,7 @@ use crate::units::parse_duration;
 
 pub(super) const KEYS: &[&str] = &[
     "strategy",
+    "mirror",
     "steps",
     "post_bake",
     "judge",
@@ -18,17 +21,31 @@ pub(super) const KEYS: &[&str] = &[
     "audience",
     "gates",
 ];
+/// What says nothing about a release that never has traffic.
+const NOT_OF_A_SHADOW: &[&str] = &["steps", "post_bake", "judge", "sticky", "testers", "gates"];
 /// Strategies of the format that this version does not have.
-const STRATEGIES_LATER: &[&str] = &["ab", "shadow"];
+const STRATEGIES_LATER: &[&str] = &["ab"];
 
 /// Reads the table.
 pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, DocumentError> {
-    let next = "write strategy: canary, blue-green or rolling";
+    let next = "write strategy: canary, blue-green, rolling or shadow";
     let strategy = section
         .converted("strategy", next, read_strategy)?
         .ok_or_else(|| section.missing("strategy", next))?
         .value;
     let mut spec = RolloutSpec::of(strategy);
+    if strategy == Strategy::Shadow {
+        let meaningless = NOT_OF_A_SHADOW
+            .iter()
+            .find_map(|key| Some((*key, section.take(key)?)));
+        if let Some((key, entry)) = meaningless {
+            let what = format!("{} says nothing about a shadow", section.full(key));
+            return Err(section.refuse(entry.at, what, "leave it out: a shadow never has traffic"));
+        }
+    }
+    if let Some(mirror) = mirror::read(&mut section)? {
+        spec.mirror = Some(mirror);
+    }
     if let Some(steps) = steps(&mut section, file)? {
         spec.steps = steps;
     }
@@ -56,6 +73,7 @@ fn read_strategy(text: &str) -> Result<Strategy, String> {
         "canary" => Ok(Strategy::Canary),
         "blue-green" => Ok(Strategy::BlueGreen),
         "rolling" => Ok(Strategy::Rolling),
+        "shadow" => Ok(Strategy::Shadow),
         later if STRATEGIES_LATER.contains(&later) => {
             Err(format!("this version does not have the strategy {later}"))
         }
@@ -198,6 +216,7 @@ mod tests {
     use super::*;
     use crate::document::yaml;
     use crate::gate::Before;
+    use crate::rollout::{Compared, MirrorSpec};
 
     fn parse(text: &str) -> Result<RolloutSpec, String> {
         let node = yaml::read(text, "a").map_err(|error| error.to_string())?;
@@ -268,13 +287,48 @@ gates:
     }
 
     #[test]
+    fn a_shadow_has_no_steps_and_any_other_may_be_mirrored_first() {
+        let shadow = parse("strategy: shadow").unwrap();
+        assert_eq!(
+            (shadow.steps.len(), shadow.mirror),
+            (0, Some(MirrorSpec::default()))
+        );
+        let spec = parse(
+            "strategy: canary
+mirror: {for: 90s, methods: [GET, POST], compare: [status], max_different: 0%, min_compared: 7}
+",
+        )
+        .unwrap();
+        let mirror = spec.mirror.clone().unwrap();
+        assert_eq!(
+            (mirror.seconds, mirror.different_max, mirror.compared_min),
+            (90, 0, 7)
+        );
+        assert_eq!(mirror.copies.methods, ["GET", "POST"]);
+        assert_eq!(mirror.copies.compare, [Compared::Status]);
+        assert_eq!(spec.steps, RolloutSpec::of(Strategy::Canary).steps);
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
     fn each_refusal_says_where_and_what() {
         for (text, part) in [
             ("steps: []", "rollout.strategy is missing"),
+            ("strategy: ab", "this version does not have the strategy ab"),
             (
-                "strategy: shadow",
-                "this version does not have the strategy shadow",
+                "{strategy: shadow, steps: [{weight: 5%, bake: 1m}]}",
+                "rollout.steps says nothing about a shadow",
             ),
+            (
+                "{strategy: canary, mirror: {methods: [get]}}",
+                "is not a method that can be copied",
+            ),
+            (
+                "{strategy: canary, mirror: {compare: [latency]}}",
+                "cannot be compared",
+            ),
+            ("{strategy: canary, mirror: {min_compared: 0}}", "min_compared"),
             ("strategy: canarry", "is no strategy"),
             ("{strategy: canary, stepz: 1}", "did you mean \"steps\"?"),
             ("{strategy: canary, steps: [{weight: 5%}]}", "a:1:"),
@@ -303,6 +357,25 @@ gates:
                 "{strategy: canary, judge: {pass: 60, marginal: 70}}",
                 "is above pass",
             ),
+            ("{strategy: canary, judge: {metrics: [speed]}}", "is not a metric"),
+            (
+                "{strategy: canary, testers: [{header: a, cookie: b}]}",
+                "exactly one thing",
+            ),
+            ("{strategy: canary, testers: [{value: b}]}", "exactly one thing"),
+            (
+                "{strategy: canary, sticky: {header: 'a b'}}",
+                "not the name of a header",
+            ),
+        ] {
+            let refusal = parse(text).expect_err(text);
+            assert!(refusal.contains(part), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_gates_say_where_and_what() {
+        for (text, part) in [
             (
                 "{strategy: canary, gates: [{before: promotion}]}",
                 "exactly one thing",
@@ -318,16 +391,6 @@ gates:
             (
                 "{strategy: canary, gates: [{before: step, window: {from: '9', until: '16:00'}}]}",
                 "not a time of day",
-            ),
-            ("{strategy: canary, judge: {metrics: [speed]}}", "is not a metric"),
-            (
-                "{strategy: canary, testers: [{header: a, cookie: b}]}",
-                "exactly one thing",
-            ),
-            ("{strategy: canary, testers: [{value: b}]}", "exactly one thing"),
-            (
-                "{strategy: canary, sticky: {header: 'a b'}}",
-                "not the name of a header",
             ),
         ] {
             let refusal = parse(text).expect_err(text);

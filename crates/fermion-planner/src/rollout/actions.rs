@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observed, Phase, State};
+use super::{Aim, Observed, Phase, Spec, State};
 use crate::limits::DRAIN;
 
 /// One thing to do. Done twice it does no more than once.
@@ -33,7 +33,7 @@ pub enum Action {
     Alarm,
 }
 
-pub(super) fn actions(state: &State, observed: &Observed, now: u64) -> Vec<Action> {
+pub(super) fn actions(spec: &Spec, state: &State, observed: &Observed, now: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     match state.phase {
         Phase::Pending | Phase::Superseded | Phase::RolledBack(_) => return actions,
@@ -42,7 +42,9 @@ pub(super) fn actions(state: &State, observed: &Observed, now: u64) -> Vec<Actio
         Phase::Mirroring => actions.push(Action::Mirror(true)),
         Phase::AbortBlocked(_) => actions.push(Action::Alarm),
         Phase::Succeeded => {
-            actions.push(Action::Promote);
+            if spec.aim != Aim::Shadow {
+                actions.push(Action::Promote);
+            }
             return actions;
         }
         Phase::Shifting

@@ -1,7 +1,7 @@
 //! The transitions. Guards come first and are asked in every phase in which the canary has traffic; then what a person
 //! wants; then the phase's own road forward.
 
-use super::{ALPHA_EACH, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
+use super::{ALPHA_EACH, Aim, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
 use crate::judge::Verdict;
 use crate::judge::sequential::Call;
 use crate::limits::{DOUBT_MAX, MISSED_MAX, PROGRESS_MAX, WATCH_GAP_MAX, WEIGHT_MAX};
@@ -123,13 +123,13 @@ fn pause(next: &mut State, pause: Pause, now: u64) {
 /// Does what a person wants, if it can be done here. Says whether it was.
 fn command(spec: &Spec, next: &mut State, observed: &Observed, now: u64) -> bool {
     match (observed.command, next.phase) {
-        (Some(Command::Pause), Phase::Shifting | Phase::Baking | Phase::Judging) => {
+        (Some(Command::Pause), Phase::Mirroring | Phase::Shifting | Phase::Baking | Phase::Judging) => {
             pause(next, Pause::Person, now);
             true
         }
         // A closed gate is opened by a promotion: going on would go round it.
         (Some(Command::Resume), Phase::Paused(reason)) if reason != Pause::Gate => {
-            shift(spec, next, next.step, now);
+            again(spec, next, now);
             true
         }
         (Some(Command::Promote { rollout, epoch, step }), Phase::Paused(_))
@@ -139,6 +139,23 @@ fn command(spec: &Spec, next: &mut State, observed: &Observed, now: u64) -> bool
             true
         }
         _ => false,
+    }
+}
+
+/// From a pause back to where it was, from the beginning. Without weight that was before the first step.
+fn again(spec: &Spec, next: &mut State, now: u64) {
+    match spec.mirror {
+        Some(seconds) if next.weight == 0 => enter(next, Phase::Mirroring, now.saturating_add(seconds)),
+        _ => shift(spec, next, next.step, now),
+    }
+}
+
+/// From copies to the first step, or to the end of what was only to be tried.
+fn mirrored(spec: &Spec, next: &mut State, now: u64) {
+    if spec.aim == Aim::Shadow {
+        enter(next, Phase::Succeeded, u64::MAX);
+    } else {
+        shift(spec, next, 0, now);
     }
 }
 
@@ -161,7 +178,7 @@ fn next_step(spec: &Spec, next: &mut State, now: u64) {
 /// To the first step of a rollout that has no traffic yet, to the next one of another.
 fn onward(spec: &Spec, next: &mut State, now: u64) {
     if next.weight == 0 {
-        shift(spec, next, 0, now);
+        mirrored(spec, next, now);
     } else {
         next_step(spec, next, now);
     }
@@ -196,7 +213,14 @@ fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option
                 go_back(next, Reason::NoProgress, observed, now);
             }
         }
-        Phase::Mirroring if late => through_gate(spec, next, observed, now),
+        Phase::Mirroring if next.missed >= MISSED_MAX => pause(next, Pause::Inconclusive, now),
+        Phase::Mirroring if late => match telemetry.map(|telemetry| telemetry.copies) {
+            Some(Some(Verdict::Pass)) if spec.aim == Aim::Shadow => mirrored(spec, next, now),
+            Some(Some(Verdict::Pass)) => through_gate(spec, next, observed, now),
+            Some(Some(Verdict::Fail)) => go_back(next, Reason::Differs, observed, now),
+            Some(_) => pause(next, Pause::Inconclusive, now),
+            None => {}
+        },
         Phase::Mirroring | Phase::Succeeded | Phase::RolledBack(_) | Phase::Superseded => {}
         Phase::Shifting if observed.weight == Some(next.weight) => {
             let bake = spec.steps[next.step].bake;

@@ -1,6 +1,6 @@
 //! What no plan may do, whoever made it: asked of every plan in tests, and before one is executed.
 
-use super::{Action, Observed, Pause, Phase, Plan, Spec, State};
+use super::{Action, Aim, Observed, Pause, Phase, Plan, Spec, State};
 use crate::limits::{DRAIN, WEIGHT_MAX};
 
 /// A rule that a plan breaks.
@@ -49,6 +49,7 @@ pub fn check(
         return idle.then_some(()).ok_or(Violation::NotTheWriter);
     }
     let allowed = match next.phase {
+        _ if spec.aim == Aim::Shadow => 0,
         Phase::Promoting | Phase::PostBake | Phase::Succeeded => WEIGHT_MAX,
         Phase::Shifting | Phase::Baking | Phase::Judging | Phase::Paused(_) => spec.steps[next.step].weight,
         // Frozen where it was.
@@ -86,20 +87,30 @@ pub fn check(
 
 /// More weight, or a later step, only from where it is allowed and by one.
 fn forward(spec: &Spec, before: &State, observed: &Observed, next: &State) -> Result<(), Violation> {
+    let person = matches!(before.phase, Phase::Paused(_)) && observed.command.is_some();
+    let alike = observed
+        .telemetry
+        .as_ref()
+        .is_some_and(|telemetry| telemetry.copies == Some(crate::judge::Verdict::Pass));
+    // Copies were made before the first step, or in its stead.
+    let copied = before.phase == Phase::Mirroring && alike;
+    if next.phase == Phase::Succeeded && before.phase != Phase::Succeeded && spec.aim == Aim::Shadow {
+        return (copied || person).then_some(()).ok_or(Violation::Unjudged);
+    }
     if next.weight <= before.weight && next.step == before.step {
         return Ok(());
     }
     if next.step != before.step && next.step != before.step + 1 {
         return Err(Violation::Skipped);
     }
-    let first = matches!(before.phase, Phase::Prewarming | Phase::Mirroring) && next.step == 0;
+    let unmirrored = before.phase == Phase::Prewarming && spec.mirror.is_none();
+    let first = (unmirrored || copied) && next.step == 0;
     let passed = before.phase == Phase::Judging
         && observed.telemetry.as_ref().is_some_and(|telemetry| {
             let told = !spec.scored || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
             told && !telemetry.both_fail
         });
     let waited = before.phase == Phase::Paused(Pause::Gate);
-    let person = matches!(before.phase, Phase::Paused(_)) && observed.command.is_some();
     if !(first || passed || waited || person) {
         return Err(Violation::Unjudged);
     }

@@ -2,6 +2,7 @@
 //! before it is carried out.
 
 mod scenarios;
+mod shadows;
 
 use proptest::prelude::*;
 
@@ -18,6 +19,7 @@ fn spec() -> Spec {
     Spec {
         id: 7,
         salt: 42,
+        aim: Aim::TakeOver,
         steps: vec![step(500), step(2_500), step(5_000)],
         mirror: None,
         post_bake: 60,
@@ -73,6 +75,7 @@ impl World {
                 canary_successes: 100,
                 slow: vec![(Arm::Baseline, 0.05); 4],
                 verdict: Some((state.step, Verdict::Pass)),
+                copies: Some(Verdict::Pass),
                 ..Telemetry::default()
             }),
             command: None,
@@ -242,6 +245,7 @@ impl Trouble {
             canary_successes: 100,
             slow: vec![(Arm::Baseline, 0.05); 5],
             verdict: verdict.map(|verdict| (state.step, verdict)),
+            copies: verdict,
             burning: self.burning,
             both_fail: self.both_fail,
         });
@@ -252,7 +256,11 @@ proptest! {
     /// The rules hold for every plan, whatever happens, and whenever the controller dies.
     #[test]
     fn no_plan_breaks_a_rule(troubles in prop::collection::vec(trouble(), 1..300)) {
-        let spec = Spec { scored: troubles.len() % 3 != 0, ..spec() };
+        let spec = match troubles.len() % 5 {
+            0 => Spec { aim: Aim::Shadow, mirror: Some(60), steps: Vec::new(), ..spec() },
+            1 => Spec { mirror: Some(60), ..spec() },
+            odd => Spec { scored: odd != 2, ..spec() },
+        };
         let mut world = World::new();
         let mut state = State::new(1, world.now);
         for trouble in &troubles {

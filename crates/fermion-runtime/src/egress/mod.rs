@@ -62,6 +62,7 @@ pub(crate) struct Egress {
     client: Arc<EgressClient>,
     traceparent: Option<http::HeaderValue>,
     requests_left: u32,
+    is_denied: bool,
 }
 
 impl Egress {
@@ -70,11 +71,24 @@ impl Egress {
             client,
             traceparent,
             requests_left: limits::SUBREQUESTS_MAX,
+            is_denied: false,
+        }
+    }
+
+    /// The same for a copy of a request: nothing goes out, whatever is granted.
+    pub(crate) fn denied(client: Arc<EgressClient>) -> Self {
+        Self {
+            is_denied: true,
+            ..Self::new(client, None)
         }
     }
 
     /// Finds the upstream of a request and the rule that grants it.
     fn admit(&mut self, request: &http::Request<WasiBody>) -> Result<(Arc<Upstream>, usize), Error> {
+        if self.is_denied {
+            tracing::debug!("outgoing request denied: it is made for a copy of a request");
+            return Err(Error::HttpRequestDenied);
+        }
         let uri = request.uri();
         let scheme = uri.scheme().ok_or(Error::HttpRequestUriInvalid)?;
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;

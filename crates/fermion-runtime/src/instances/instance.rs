@@ -40,6 +40,9 @@ pub(crate) struct Turn {
     pub(crate) traceparent: Option<HeaderValue>,
     /// Nobody's request: the instance counts as new afterwards.
     pub(crate) is_warmup: bool,
+    /// Nobody gets the answer, and nothing may come of it: it has an instance of its own that nobody else gets, with
+    /// nothing to write to.
+    pub(crate) is_copy: bool,
     /// The request has a body, of which a guest may keep its end.
     pub(crate) has_body: bool,
 }
@@ -52,6 +55,7 @@ impl Turn {
             output: Arc::new(()),
             traceparent: None,
             is_warmup: true,
+            is_copy: false,
             has_body: false,
         }
     }

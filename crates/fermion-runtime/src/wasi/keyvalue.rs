@@ -31,6 +31,25 @@ pub trait KeyValueStores: fmt::Debug + Send + Sync + 'static {
     fn store(&self, namespace: &str, app: &str, name: &str) -> Arc<dyn KeyValue>;
 }
 
+/// A store that can be read and not written, for copies of requests.
+#[derive(Debug)]
+pub(crate) struct ReadOnly(pub(crate) Arc<dyn KeyValue>);
+
+impl KeyValue for ReadOnly {
+    fn get(&self, keys: Vec<String>) -> Answering<'_, Vec<Option<Value>>> {
+        self.0.get(keys)
+    }
+
+    fn list(&self, start: Start, keys_max: usize) -> Answering<'_, Page> {
+        self.0.list(start, keys_max)
+    }
+
+    fn write(&self, _write: Write) -> Answering<'_, Written> {
+        let why = "this request is a copy, for which nothing is written";
+        Box::pin(std::future::ready(Err(StoreError::Refused(why.to_owned()))))
+    }
+}
+
 /// A value as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {

@@ -320,6 +320,7 @@ mod tests {
             bytes_out: 0,
             arm: fermion_model::frame::Arm::Stable,
             caller: 0,
+            copied: None,
         }
     }
 

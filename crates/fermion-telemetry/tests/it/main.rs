@@ -56,5 +56,6 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         bytes_out: 5,
         arm: Arm::Stable,
         caller: 0,
+        copied: None,
     }
 }

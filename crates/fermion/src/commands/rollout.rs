@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
-use fermion_api::{Client, RolloutCommand, RolloutOrder, RolloutView};
+use fermion_api::{Client, CopiesView, RolloutCommand, RolloutOrder, RolloutView};
 use fermion_model::rollout::{RolloutSpec, Sticky, Strategy, WEIGHT_ALL};
 use fermion_model::units::format_duration;
 use fermion_telemetry::rfc3339;
@@ -48,10 +48,14 @@ pub(crate) async fn order(arguments: &AppArgs, command: RolloutCommand, json: bo
         rollout: Some(seen.id),
         step: is_for_this_step.then_some(seen.step),
     };
-    client
+    let taken = client
         .order_rollout(&arguments.namespace, &arguments.app, &order)
         .await?;
-    let view = until_taken(&client, arguments).await?;
+    let view = if taken.over {
+        taken
+    } else {
+        until_taken(&client, arguments).await?
+    };
     if json {
         output::json(&view);
     } else {
@@ -98,6 +102,11 @@ fn show(view: &RolloutView) {
         ["ARM", "RELEASE", "REQUESTS", "FAILED", "P50 MS", "P99 MS"],
         &[arm("canary", &view.canary_arm), arm("stable", &view.stable_arm)],
     );
+    if let Some(copies) = &view.copies {
+        for line in copies_lines(copies) {
+            output::line(line);
+        }
+    }
     for verdict in &view.verdicts {
         output::line(format!(
             "step {}: {} (score {:.0} of 100)",
@@ -117,7 +126,47 @@ fn show(view: &RolloutView) {
     }
 }
 
+/// What copies have shown, and the differences that were kept.
+fn copies_lines(copies: &CopiesView) -> Vec<String> {
+    let milliseconds = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+    let mut lines = vec![
+        format!(
+            "copies: {} alike, differing in status {}, headers {}, body {}, failed {}; dropped {}, not copied {}",
+            copies.same,
+            copies.status,
+            copies.headers,
+            copies.body,
+            copies.failed,
+            copies.dropped,
+            copies.skipped
+        ),
+        format!(
+            "  p50 {} ms, of the old release {} ms",
+            milliseconds(copies.canary_p50_ms),
+            milliseconds(copies.stable_p50_ms)
+        ),
+    ];
+    lines.extend(copies.examples.iter().map(|example| {
+        format!(
+            "  {}: {} and {}, {}",
+            example.path, example.stable_status, example.canary_status, example.differs
+        )
+    }));
+    lines
+}
+
 fn head(view: &RolloutView) -> String {
+    if view.steps.is_empty() {
+        let RolloutView {
+            namespace,
+            app,
+            canary,
+            stable,
+            strategy,
+            ..
+        } = view;
+        return format!("{namespace}/{app} {canary} beside {stable}, {strategy}");
+    }
     format!(
         "{}/{} {} beside {}, {} {} [{}] step {} of {}",
         view.namespace,
@@ -274,6 +323,19 @@ fn plan_lines(spec: &RolloutSpec) -> Vec<String> {
     let seconds = |seconds: u64| format_duration(Duration::from_secs(seconds));
     let mut lines =
         vec!["1. the new release is verified, compiled and made ready beside the old one".to_owned()];
+    if let Some(mirror) = &spec.mirror {
+        lines.push(format!(
+            "2. {} requests are copied to it for {}, its answers are compared with those of the old one and thrown away \
+             (passes if at most {} differ)",
+            mirror.copies.methods.join(", "),
+            seconds(mirror.seconds),
+            percent(mirror.different_max)
+        ));
+    }
+    if spec.strategy == Strategy::Shadow {
+        lines.push("3. the old release serves on; `fermion promote` has the new one take over".to_owned());
+        return lines;
+    }
     let judged = spec.strategy == Strategy::Canary;
     for step in &spec.steps {
         let then = if judged {
@@ -330,6 +392,22 @@ mod tests {
             lines[4],
             "5. 100 % of traffic for 20s, then on, if nothing was found"
         );
+    }
+
+    #[test]
+    fn a_plan_says_what_is_copied_before_or_instead_of_steps() {
+        let lines = plan_lines(&RolloutSpec::of(Strategy::Shadow));
+        assert_eq!(
+            lines[1],
+            "2. GET, HEAD requests are copied to it for 10m, its answers are compared with those of the old one and thrown away (passes if at most 1 % differ)"
+        );
+        assert_eq!(lines.len(), 3);
+        let mirrored = RolloutSpec {
+            mirror: RolloutSpec::of(Strategy::Shadow).mirror,
+            ..RolloutSpec::of(Strategy::Rolling)
+        };
+        let lines = plan_lines(&mirrored);
+        assert!(lines[2].starts_with("3. 25 % of traffic"), "{}", lines[2]);
     }
 
     #[test]

@@ -90,6 +90,7 @@ async fn ask(program: &Program, body: Option<Vec<u8>>) -> Result<(u16, usize), F
         output: Arc::new(()),
         traceparent: None,
         meter: Arc::new(Meter::default()),
+        is_copy: false,
     };
     let request = hyper::Request::post("http://fuzz.test/path?query");
     let body = match body {

@@ -54,6 +54,7 @@ mod up_revocation;
 mod up_rollout;
 mod up_rollout_faults;
 mod up_secrets;
+mod up_shadow;
 mod up_signals;
 mod up_swap;
 mod up_tamper;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde_json::Value;
@@ -17,12 +17,16 @@ pub(crate) const HELLO: &str = "Hello, world!\n";
 
 /// A project whose app is rolled out as `rollout` says.
 pub(crate) fn project(site: &Site, version: &str, guest: &str, rollout: &str) -> PathBuf {
-    let folder = site.simple("shop", version, guest);
+    with_rollout(&site.simple("shop", version, guest), rollout)
+}
+
+/// The same for the project in a folder.
+pub(crate) fn with_rollout(folder: &Path, rollout: &str) -> PathBuf {
     let app = format!(
         "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {{name: shop}}\nspec:\n  rollout: {rollout}\n"
     );
     fs::write(folder.join("app.yaml"), app).unwrap();
-    folder
+    folder.to_owned()
 }
 
 /// What callers met.
@@ -30,6 +34,16 @@ pub(crate) fn project(site: &Site, version: &str, guest: &str, rollout: &str) ->
 pub(crate) struct Met {
     pub(crate) good: AtomicU64,
     pub(crate) bad: AtomicU64,
+}
+
+impl Met {
+    pub(crate) fn good(&self) -> u64 {
+        self.good.load(Relaxed)
+    }
+
+    pub(crate) fn bad(&self) -> u64 {
+        self.bad.load(Relaxed)
+    }
 }
 
 /// New callers, each on a connection of its own, until told to stop.
@@ -99,7 +113,7 @@ fn a_good_release_gets_all_traffic_step_by_step() {
         (&"succeeded".into(), &10_000.into()),
         "{last}"
     );
-    assert_eq!(met.bad.load(Relaxed), 0);
+    assert_eq!(met.bad(), 0);
     let weights: Vec<_> = last["events"]
         .as_array()
         .unwrap()
@@ -144,16 +158,16 @@ fn a_bad_release_is_taken_back_at_its_first_step_and_stays_out() {
             ["aborting: sequential", "aborting: slow"].contains(&phase),
             "{rollout}"
         );
-        let hit = met.bad.load(Relaxed);
-        let good = met.good.load(Relaxed);
-        while met.good.load(Relaxed) < good + 200 {
+        let hit = met.bad();
+        let good = met.good();
+        while met.good() < good + 200 {
             std::thread::yield_now();
         }
         // Requests that had been routed before may still have ended in a failure.
-        assert!(met.bad.load(Relaxed) <= hit + 2, "nobody is hit any more");
+        assert!(met.bad() <= hit + 2, "nobody is hit any more");
         hit
     });
-    let all = met.good.load(Relaxed) + met.bad.load(Relaxed);
+    let all = met.good() + met.bad();
     assert!(hit > 0 && hit * 5 < all, "{hit} of {all}");
     let (status, last) = watched(&up);
     assert_eq!(status, Some(1), "{last}");
