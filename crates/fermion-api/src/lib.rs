@@ -23,7 +23,7 @@ pub use objectives::{
 pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 pub use rollout::{
-    ArmView, CopiesView, CopyExample, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList,
+    ArmView, CopiesView, CopyExample, ExperimentView, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList,
     RolloutOrder, RolloutStepView, RolloutVerdict, RolloutView,
 };
 pub use types::{

@@ -8,6 +8,7 @@ mod arms;
 mod controller;
 mod copies;
 mod document;
+mod experiment;
 mod judging;
 mod observed;
 mod orders;

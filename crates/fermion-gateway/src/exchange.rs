@@ -85,6 +85,7 @@ impl<D: Dispatch, R: Record> Door<D, R> {
                 if let Some(witness) = &mut tally.witness {
                     witness.head(accepted.parts.status.as_u16(), &accepted.parts.headers);
                 }
+                tally.metric = tally.assigned.read_metric(&mut accepted.parts.headers);
                 tally.issue_cookie(&mut accepted.parts.headers);
                 tally.head(accepted.parts.status.as_u16());
                 let body =

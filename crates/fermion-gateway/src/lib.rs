@@ -31,7 +31,6 @@ mod trace;
 mod turns;
 
 pub use admission::{Admission, Permit};
-pub use copies::Trial;
 pub use dispatch::{Dispatch, Purpose, Usage, UsageMeter};
 pub use error::Error;
 pub use limits::ServerLimits;
@@ -40,6 +39,6 @@ pub use record::Record;
 pub use request_body::RequestBody;
 pub use routes::{Lookup, Match, RouteTable, Routed};
 pub use server::{Bound, Drained, Server, ServerConfig};
-pub use share::Share;
+pub use share::{Share, Trial};
 pub use trace::TraceContext;
 pub use turns::ThreadReading;

@@ -9,8 +9,10 @@
 
 mod conditions;
 mod cookies;
+mod metric;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 
@@ -21,11 +23,14 @@ use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::copies::{Copier, Copying, Trial};
+use crate::copies::{Copier, Copying};
 use crate::trace::read_hex;
 use crate::{Dispatch, Error, RequestBody};
 use conditions::Asked;
 use cookies::Signer;
+use metric::Metric;
+
+pub use trial::Trial;
 
 /// What a release that is being rolled out gets of its app's requests.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub struct Share<D> {
     canary: Arc<D>,
     rule: Rule,
     copier: Option<Copier<D>>,
+    metric: Option<Arc<Metric>>,
 }
 
 /// A split, read once so that no request has to.
@@ -65,6 +71,18 @@ pub(crate) struct Assigned {
     pub(crate) caller: u64,
     /// For a caller who was not known.
     pub(crate) cookie: Option<HeaderValue>,
+    /// Where the answer is looked at for an experiment.
+    metric: Option<Arc<Metric>>,
+    /// Whether the caller is part of the experiment.
+    is_counted: bool,
+}
+
+impl Assigned {
+    /// What the answer adds to an experiment.
+    pub(crate) fn read_metric(&self, headers: &mut HeaderMap) -> Option<f64> {
+        let metric = self.metric.as_ref()?;
+        metric.read(headers, self.caller, self.is_counted)
+    }
 }
 
 impl<D: Dispatch> Share<D> {
@@ -85,7 +103,16 @@ impl<D: Dispatch> Share<D> {
             .map(|copies| Copier::new(copies, Arc::clone(&canary), trial))
             .transpose()
             .map_err(refuse)?;
-        Ok(Self { rule, copier, canary })
+        let metric = split
+            .metric
+            .as_ref()
+            .map(|spec| Metric::new(spec, trial).map(Arc::new));
+        Ok(Self {
+            metric: metric.transpose().map_err(refuse)?,
+            rule,
+            copier,
+            canary,
+        })
     }
 
     /// Whether a request that the old release answers is copied to the new one.
@@ -104,7 +131,8 @@ impl<D: Dispatch> Share<D> {
     /// Decides for one request, and takes off it what only the decision needed. `fresh` makes 16 bytes that no other
     /// caller has.
     pub(crate) fn assign<B>(&self, request: &mut Request<B>, fresh: impl FnOnce() -> [u8; 16]) -> Assigned {
-        let assigned = self.rule.decide(request.headers(), request.uri().query(), fresh);
+        let mut assigned = self.rule.decide(request.headers(), request.uri().query(), fresh);
+        assigned.metric.clone_from(&self.metric);
         self.rule.signer.hide(request.headers_mut());
         assigned
     }
@@ -165,6 +193,8 @@ impl Rule {
             is_shared,
             caller: hash.map_or(0, |hash| hash.max(1)),
             cookie,
+            metric: None,
+            is_counted: is_shared && is_partial,
         }
     }
 

@@ -19,7 +19,7 @@ use super::document::{
     Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument, history_prefix, judgements_prefix,
 };
 use super::observed::Seen;
-use super::{Quarantined, copies, judging, words};
+use super::{Quarantined, copies, experiment, judging, words};
 use crate::documents::{AUTOMATIC, Change, ChangeKind};
 use crate::limits::{
     CONFLICT_TRIES_MAX, QUARANTINED_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE, ROLLOUTS_KEPT_MAX,
@@ -246,10 +246,8 @@ impl Controller {
             if is_current { assigned.generation } else { u64::MAX }
         });
         let seen = Seen::of(document, state.report(&name), generation);
-        let told = telemetry.then(|| {
-            let heard = self.heard_of(document);
-            document.evidence.take(&heard, now)
-        });
+        let heard = telemetry.then(|| self.heard_of(document));
+        let told = heard.as_ref().map(|heard| document.evidence.take(heard, now));
         let verdict = match (&told, document.state.phase) {
             (Some(_), Phase::Judging) => Some(verdict(document, now, ops)?),
             _ => None,
@@ -266,6 +264,7 @@ impl Controller {
         let copied = self.heard.get(&(name.clone(), document.canary.0, true));
         let copied = copied.and_then(|series| series.copies.as_ref());
         copies::look(document, copied.filter(|_| telemetry), &mut observed);
+        experiment::look(document, heard.as_ref(), &mut observed);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
         if let Err(violation) = check(&spec, &before, &observed, &planned, now) {
@@ -337,6 +336,8 @@ impl Controller {
                         | Reason::NoProgress
                         | Reason::Superseded
                         | Reason::Differs
+                        | Reason::Loses
+                        | Reason::Undecided
                 );
                 if let Some(release) = app.releases.get(&document.canary).filter(|_| is_its_fault) {
                     next.quarantined.retain(|known| known.digest != release.digest);

@@ -49,6 +49,7 @@ impl Control {
             order: None,
             evidence: Default::default(),
             copies: Default::default(),
+            experiment: None,
             verdicts: Vec::new(),
             events: Vec::new(),
         };
@@ -199,5 +200,6 @@ pub(super) fn strategy(strategy: Strategy) -> &'static str {
         Strategy::BlueGreen => "blue-green",
         Strategy::Rolling => "rolling",
         Strategy::Shadow => "shadow",
+        Strategy::Ab => "ab",
     }
 }

@@ -18,6 +18,7 @@ fn split(weight: u16) -> Split {
         testers: Vec::new(),
         audience: Vec::new(),
         copies: None,
+        metric: None,
     }
 }
 

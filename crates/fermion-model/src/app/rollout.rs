@@ -1,5 +1,6 @@
 //! `spec.rollout` of `app.yaml`: every rule of every key.
 
+mod metric;
 mod mirror;
 
 use crate::document::{DocumentError, Node, Section};
@@ -12,6 +13,7 @@ use crate::units::parse_duration;
 pub(super) const KEYS: &[&str] = &[
     "strategy",
     "mirror",
+    "metric",
     "steps",
     "post_bake",
     "judge",
@@ -21,12 +23,10 @@ pub(super) const KEYS: &[&str] = &[
 ];
 /// What says nothing about a release that never has traffic.
 const NOT_OF_A_SHADOW: &[&str] = &["steps", "post_bake", "judge", "sticky", "testers"];
-/// Strategies of the format that this version does not have.
-const STRATEGIES_LATER: &[&str] = &["ab"];
 
 /// Reads the table.
 pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, DocumentError> {
-    let next = "write strategy: canary, blue-green, rolling or shadow";
+    let next = "write strategy: canary, blue-green, rolling, ab or shadow";
     let strategy = section
         .converted("strategy", next, read_strategy)?
         .ok_or_else(|| section.missing("strategy", next))?
@@ -41,12 +41,16 @@ pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, 
             return Err(section.refuse(entry.at, what, "leave it out: a shadow never has traffic"));
         }
     }
+    if strategy == Strategy::Ab {
+        metric::refuse_others(&mut section)?;
+    }
     if let Some(mirror) = mirror::read(&mut section)? {
         spec.mirror = Some(mirror);
     }
     if let Some(steps) = steps(&mut section, file)? {
         spec.steps = steps;
     }
+    metric::read(&mut section, &mut spec)?;
     let next = "write a duration such as 10m";
     if let Some(placed) = section.converted("post_bake", next, read_seconds)? {
         spec.post_bake = placed.value;
@@ -71,9 +75,7 @@ fn read_strategy(text: &str) -> Result<Strategy, String> {
         "blue-green" => Ok(Strategy::BlueGreen),
         "rolling" => Ok(Strategy::Rolling),
         "shadow" => Ok(Strategy::Shadow),
-        later if STRATEGIES_LATER.contains(&later) => {
-            Err(format!("this version does not have the strategy {later}"))
-        }
+        "ab" => Ok(Strategy::Ab),
         _ => Err(format!("{text:?} is no strategy")),
     }
 }
@@ -212,7 +214,7 @@ fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Conditi
 mod tests {
     use super::*;
     use crate::document::yaml;
-    use crate::rollout::{Compared, MirrorSpec};
+    use crate::rollout::{Compared, Goal, Keep, MetricKind, MirrorSpec};
 
     fn parse(text: &str) -> Result<RolloutSpec, String> {
         let node = yaml::read(text, "a").map_err(|error| error.to_string())?;
@@ -287,10 +289,47 @@ mirror: {for: 90s, methods: [GET, POST], compare: [status], max_different: 0%, m
     }
 
     #[test]
+    fn an_experiment_has_one_step_and_a_metric() {
+        let spec = parse("{strategy: ab, metric: {header: X-Conversion}}").unwrap();
+        assert_eq!(
+            (spec.steps.len(), spec.steps[0].weight, spec.steps[0].bake),
+            (1, 5_000, 1_209_600)
+        );
+        let mut metric = spec.metric.clone().unwrap();
+        assert_eq!(metric.header, "x-conversion");
+        assert_eq!(
+            (metric.goal, metric.kind, metric.strip, metric.keep),
+            (Goal::Increase, MetricKind::Conversion, false, Keep::A)
+        );
+        let spec = parse(
+            "strategy: ab
+steps: [{weight: 10%, bake: 2d}]
+metric: {header: x-conversion, goal: decrease, kind: value, strip: true, keep: b}
+audience: [{header: x-beta}]
+",
+        )
+        .unwrap();
+        (metric.goal, metric.kind) = (Goal::Decrease, MetricKind::Value);
+        (metric.strip, metric.keep) = (true, Keep::B);
+        assert_eq!(spec.metric, Some(metric));
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
     fn each_refusal_says_where_and_what() {
         for (text, part) in [
             ("steps: []", "rollout.strategy is missing"),
-            ("strategy: ab", "this version does not have the strategy ab"),
+            ("strategy: ab", "rollout.metric is missing"),
+            ("{strategy: ab, metric: {goal: increase}}", "rollout.metric.header is missing"),
+            ("{strategy: ab, metric: {header: x, goal: more}}", "is neither"),
+            ("{strategy: ab, metric: {header: x}, testers: [{header: a}]}", "says nothing about an experiment"),
+            ("{strategy: ab, metric: {header: x}, judge: {pass: 9}}", "says nothing about an experiment"),
+            (
+                "{strategy: ab, metric: {header: x}, steps: [{weight: 100%, bake: 1d}]}",
+                "is not one step",
+            ),
+            ("{strategy: canary, metric: {header: x}}", "only of an experiment"),
             (
                 "{strategy: shadow, steps: [{weight: 5%, bake: 1m}]}",
                 "rollout.steps says nothing about a shadow",

@@ -12,7 +12,7 @@ use crate::platform::{Site, Up};
 use crate::support::{Ask, Connection, PATIENCE};
 
 /// `p2-hello` answers every path; `p2-edge` traps on this one. So on one path the first is good and the second is bad.
-const TRAP: &str = "/shop/trap";
+pub(crate) const TRAP: &str = "/shop/trap";
 pub(crate) const HELLO: &str = "Hello, world!\n";
 
 /// A project whose app is rolled out as `rollout` says.
