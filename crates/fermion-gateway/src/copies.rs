@@ -27,7 +27,6 @@ const MARK: HeaderName = HeaderName::from_static("x-fermion-copy");
 /// What says who the caller is: no copy has it.
 const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
 
-
 /// The right to make one copy; given back on drop.
 #[derive(Debug)]
 struct Place(Arc<Trial>);

@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod connection;
 mod copies;
+mod countries;
 mod dispatch;
 mod error;
 mod exchange;
@@ -31,6 +32,7 @@ mod trace;
 mod turns;
 
 pub use admission::{Admission, Permit};
+pub use countries::Countries;
 pub use dispatch::{Dispatch, Purpose, Usage, UsageMeter};
 pub use error::Error;
 pub use limits::ServerLimits;

@@ -96,6 +96,8 @@ pub const SHARE_COOKIE_SECONDS: u64 = fermion_model::limits::BAKE_MAX.as_secs();
 /// the domain.
 pub const SHARE_COOKIES_CHECKED_MAX: usize = 4;
 
+/// Bytes of the file of countries: those of all countries have some 10 MB, and what has cities too is not needed.
+pub const COUNTRIES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Callers whom one experiment counts on one node, some 4 MiB: twenty times as many tell releases apart that differ by a
 /// hundredth part.
 pub const METRIC_CALLERS_MAX: usize = 262_144;

@@ -136,6 +136,8 @@ pub enum Field {
     Cookie,
     /// A parameter of the query.
     Query,
+    /// The country of the address that the connection comes from.
+    Country,
 }
 
 /// One thing that is asked of a request.
@@ -144,8 +146,12 @@ pub enum Field {
 pub struct Condition {
     /// Where to look.
     pub field: Field,
-    /// The header's, cookie's or parameter's name; a header's in lower case.
+    /// The header's, cookie's or parameter's name; a header's in lower case. Empty of a country.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Countries, by two capital letters each (ISO 3166-1): one of them it must be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub countries: Vec<String>,
     /// The value it must have; any if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -181,6 +187,12 @@ pub struct RolloutSpec {
 }
 
 impl RolloutSpec {
+    /// Whether it asks from which country a caller is.
+    pub fn asks_country(&self) -> bool {
+        let mut conditions = self.testers.iter().chain(&self.audience);
+        conditions.any(|condition| condition.field == Field::Country)
+    }
+
     /// A strategy with its defaults.
     pub fn of(strategy: Strategy) -> Self {
         let steps = match strategy {

@@ -261,9 +261,7 @@ impl Controller {
         }
         let newer = newer && document.state.phase != Phase::PostBake;
         let mut observed = seen.observed(self.epoch, told, verdict, command, newer);
-        let copied = self.heard.get(&(name.clone(), document.canary.0, true));
-        let copied = copied.and_then(|series| series.copies.as_ref());
-        copies::look(document, copied.filter(|_| telemetry), &mut observed);
+        copies::look(document, heard.as_ref(), &mut observed);
         experiment::look(document, heard.as_ref(), &mut observed);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
@@ -290,15 +288,14 @@ impl Controller {
     }
 
     fn heard_of(&self, document: &RolloutDocument) -> Heard {
-        let of = |release: u32| {
-            self.heard
-                .get(&(document.name(), release, false))
-                .cloned()
-                .unwrap_or_default()
+        let of = |release: u32, is_copies: bool| {
+            let key = (document.name(), release, is_copies);
+            self.heard.get(&key).cloned().unwrap_or_default()
         };
         Heard {
-            canary: of(document.canary.0),
-            stable: of(document.stable.0),
+            canary: of(document.canary.0, false),
+            stable: of(document.stable.0, false),
+            copies: of(document.canary.0, true).copies,
         }
     }
 

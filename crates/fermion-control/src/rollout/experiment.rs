@@ -18,7 +18,9 @@ fn values(series: &FrameSeries) -> Values {
 
 /// Adds what was heard, and tells the planner which release does better, once that is sure.
 pub(super) fn look(document: &mut RolloutDocument, heard: Option<&Heard>, observed: &mut Observed) {
-    let Some(metric) = &document.spec.metric else { return };
+    let Some(metric) = &document.spec.metric else {
+        return;
+    };
     let experiment = document.experiment.get_or_insert_default();
     // Callers are counted while they are shared out, and not when everybody gets the new one.
     let counts = matches!(document.state.phase, Phase::Baking | Phase::Judging);
@@ -49,7 +51,11 @@ pub(super) fn words(document: &RolloutDocument, metric: &MetricSpec) -> String {
             percent(document.spec.steps.first().map_or(0, |step| step.weight))
         ),
         MetricKind::Value => {
-            let mean = |values: &Values| values.mean().map_or_else(|| "-".to_owned(), |mean| format!("{mean:.4}"));
+            let mean = |values: &Values| {
+                values
+                    .mean()
+                    .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.4}"))
+            };
             format!(
                 "the mean of {} callers is {} on {new}, of {} it is {} on {old}",
                 experiment.new.count,
@@ -60,6 +66,10 @@ pub(super) fn words(document: &RolloutDocument, metric: &MetricSpec) -> String {
         }
     };
     let p = experiment.p();
-    let sure = if p <= EXPERIMENT_ALPHA { "" } else { ", which may be luck" };
+    let sure = if p <= EXPERIMENT_ALPHA {
+        ""
+    } else {
+        ", which may be luck"
+    };
     format!("{}: {counted} (p {p:.1e}{sure})", metric.header)
 }

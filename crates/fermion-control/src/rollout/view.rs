@@ -1,8 +1,8 @@
 //! What the API shows of a rollout.
 
 use fermion_api::{
-    ArmView, CopiesView, CopyExample, ExperimentView, RolloutEventView, RolloutFinding, RolloutStepView, RolloutVerdict,
-    RolloutView,
+    ArmView, CopiesView, CopyExample, ExperimentView, RolloutEventView, RolloutFinding, RolloutStepView,
+    RolloutVerdict, RolloutView,
 };
 use fermion_model::ReleaseNumber;
 use fermion_model::copies::{CopyCounts, Example};

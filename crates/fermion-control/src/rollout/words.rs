@@ -6,8 +6,8 @@ use fermion_planner::rollout::{Pause, Phase, Reason};
 use fermion_model::rollout::Strategy;
 
 use super::arms::Pair;
-use super::{copies, experiment};
 use super::document::RolloutDocument;
+use super::{copies, experiment};
 
 /// A phase's name as it is stored and shown: `baking`, `paused: marginal`, `rolled-back: sequential`.
 pub(super) fn phase(phase: Phase) -> String {

@@ -44,7 +44,7 @@ pub(crate) fn share(harness: &Harness, canary: &Arc<App>, split: &Split) {
         route: any("/*"),
         target: Arc::clone(&harness.app),
         share: Some(Arc::new(
-            Share::new(split, Arc::clone(canary), &Arc::default()).unwrap(),
+            Share::new(split, Arc::clone(canary), &Arc::default(), None).unwrap(),
         )),
     };
     harness
@@ -157,6 +157,7 @@ fn a_name_in_a_header_needs_no_cookie_and_a_tester_no_luck() {
         field: Field::Query,
         name: "try".to_owned(),
         value: Some("new one".to_owned()),
+        countries: Vec::new(),
     }];
     share(&harness, &canary, &asks);
     for (target, arm) in [("/x?try=new+one", Arm::Canary), ("/x?try=new", Arm::Stable)] {
@@ -247,7 +248,10 @@ fn what_an_experiment_counts_is_counted_once_a_caller_who_is_part_of_it() {
         let mut client = harness.connect();
         let mut answer = |path: &str, cookie: &str| {
             let reply = ask(&mut client, path, cookie);
-            assert_eq!(reply.header("x-conversion").is_some(), !strip && path.starts_with("/converts"));
+            assert_eq!(
+                reply.header("x-conversion").is_some(),
+                !strip && path.starts_with("/converts")
+            );
             let cookie = reply.header("set-cookie").map(kept).unwrap_or_default();
             (harness.record().metric, cookie)
         };
@@ -271,5 +275,6 @@ fn asked(parameter: &str) -> Condition {
         field: Field::Query,
         name: parameter.to_owned(),
         value: None,
+        countries: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ mod metric;
 mod mirror;
 
 use crate::document::{DocumentError, Node, Section};
-use crate::limits::{BAKE_MAX, CONDITIONS_MAX, STEPS_MAX};
+use crate::limits::{BAKE_MAX, CONDITION_COUNTRIES_MAX, CONDITIONS_MAX, STEPS_MAX};
 use crate::rollout::{
     Condition, Field, JudgeSpec, JudgedMetric, RolloutSpec, RolloutStep, Sticky, Strategy, WEIGHT_ALL,
 };
@@ -179,10 +179,15 @@ fn conditions(section: &mut Section<'_>, key: &str, file: &str) -> Result<Vec<Co
 
 fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Condition, DocumentError> {
     let (at, path) = (node.at, format!("{full}[{index}]"));
-    let known = ["header", "cookie", "query", "value"];
+    let known = ["header", "cookie", "query", "country", "value"];
     let mut section = Section::open(file, path.clone(), node, &known)?;
-    let next = "write one of header, cookie and query, with a name";
+    let next = "write one of header, cookie and query with a name, or country with a list";
     let mut found = Vec::new();
+    let list = "write a list such as [DE, FR]";
+    let countries = section.list("country", CONDITION_COUNTRIES_MAX, list, country)?;
+    if !countries.is_empty() {
+        found.push((Field::Country, String::new()));
+    }
     if let Some(placed) = section.converted("header", next, header_name)? {
         found.push((Field::Header, placed.value));
     }
@@ -200,190 +205,28 @@ fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Conditi
         }
     }
     let value = section.text("value", "write the value as text, or leave it out for any")?;
+    if let (Some(value), false) = (&value, countries.is_empty()) {
+        let what = format!("{path} has a value beside its countries");
+        return Err(section.refuse(value.at, what, "leave the value out"));
+    }
     match <[_; 1]>::try_from(found) {
         Ok([(field, name)]) => Ok(Condition {
             field,
             name,
+            countries,
             value: value.map(|placed| placed.value),
         }),
         Err(_) => Err(section.refuse(at, format!("{path} does not look at exactly one thing"), next)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::yaml;
-    use crate::rollout::{Compared, Goal, Keep, MetricKind, MirrorSpec};
-
-    fn parse(text: &str) -> Result<RolloutSpec, String> {
-        let node = yaml::read(text, "a").map_err(|error| error.to_string())?;
-        let section = Section::open("a", "rollout", node, KEYS).map_err(|error| error.to_string())?;
-        read(section, "a").map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn reads_the_whole_format() {
-        let spec = parse(
-            "strategy: canary
-steps: [{weight: 0.5%, bake: 90s}, {weight: 50%, bake: 5m}, {weight: 100%, bake: 1h}]
-post_bake: 1m
-judge: {pass: 90, marginal: 60, metrics: [errors, memory]}
-sticky: {header: X-User}
-testers: [{header: X-Tester, value: 'yes'}, {cookie: beta}]
-audience: [{query: lang, value: no}]
-",
-        )
-        .unwrap();
-        let steps: Vec<_> = spec.steps.iter().map(|step| (step.weight, step.bake)).collect();
-        assert_eq!(steps, [(50, 90), (5_000, 300), (10_000, 3_600)]);
-        assert_eq!(
-            (spec.post_bake, spec.judge.pass, spec.judge.marginal),
-            (60, 90, 60)
-        );
-        assert_eq!(spec.judge.metrics, [JudgedMetric::Errors, JudgedMetric::Memory]);
-        assert_eq!(spec.sticky, Sticky::Header("x-user".to_owned()));
-        assert_eq!(spec.testers[0].name, "x-tester");
-        assert_eq!(
-            (spec.testers[1].field, spec.testers[1].value.clone()),
-            (Field::Cookie, None)
-        );
-        assert_eq!(spec.audience[0].value.as_deref(), Some("no"));
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
-    }
-
-    #[test]
-    fn a_strategy_alone_has_defaults() {
-        assert_eq!(
-            parse("strategy: canary").unwrap(),
-            RolloutSpec::of(Strategy::Canary)
-        );
-        assert_eq!(parse("strategy: blue-green").unwrap().steps[0].weight, WEIGHT_ALL);
-        assert_eq!(parse("strategy: rolling").unwrap().steps.len(), 4);
-    }
-
-    #[test]
-    fn a_shadow_has_no_steps_and_any_other_may_be_mirrored_first() {
-        let shadow = parse("strategy: shadow").unwrap();
-        assert_eq!(
-            (shadow.steps.len(), shadow.mirror),
-            (0, Some(MirrorSpec::default()))
-        );
-        let spec = parse(
-            "strategy: canary
-mirror: {for: 90s, methods: [GET, POST], compare: [status], max_different: 0%, min_compared: 7}
-",
-        )
-        .unwrap();
-        let mirror = spec.mirror.clone().unwrap();
-        assert_eq!(
-            (mirror.seconds, mirror.different_max, mirror.compared_min),
-            (90, 0, 7)
-        );
-        assert_eq!(mirror.copies.methods, ["GET", "POST"]);
-        assert_eq!(mirror.copies.compare, [Compared::Status]);
-        assert_eq!(spec.steps, RolloutSpec::of(Strategy::Canary).steps);
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
-    }
-
-    #[test]
-    fn an_experiment_has_one_step_and_a_metric() {
-        let spec = parse("{strategy: ab, metric: {header: X-Conversion}}").unwrap();
-        assert_eq!(
-            (spec.steps.len(), spec.steps[0].weight, spec.steps[0].bake),
-            (1, 5_000, 1_209_600)
-        );
-        let mut metric = spec.metric.clone().unwrap();
-        assert_eq!(metric.header, "x-conversion");
-        assert_eq!(
-            (metric.goal, metric.kind, metric.strip, metric.keep),
-            (Goal::Increase, MetricKind::Conversion, false, Keep::A)
-        );
-        let spec = parse(
-            "strategy: ab
-steps: [{weight: 10%, bake: 2d}]
-metric: {header: x-conversion, goal: decrease, kind: value, strip: true, keep: b}
-audience: [{header: x-beta}]
-",
-        )
-        .unwrap();
-        (metric.goal, metric.kind) = (Goal::Decrease, MetricKind::Value);
-        (metric.strip, metric.keep) = (true, Keep::B);
-        assert_eq!(spec.metric, Some(metric));
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
-    }
-
-    #[test]
-    fn each_refusal_says_where_and_what() {
-        for (text, part) in [
-            ("steps: []", "rollout.strategy is missing"),
-            ("strategy: ab", "rollout.metric is missing"),
-            ("{strategy: ab, metric: {goal: increase}}", "rollout.metric.header is missing"),
-            ("{strategy: ab, metric: {header: x, goal: more}}", "is neither"),
-            ("{strategy: ab, metric: {header: x}, testers: [{header: a}]}", "says nothing about an experiment"),
-            ("{strategy: ab, metric: {header: x}, judge: {pass: 9}}", "says nothing about an experiment"),
-            (
-                "{strategy: ab, metric: {header: x}, steps: [{weight: 100%, bake: 1d}]}",
-                "is not one step",
-            ),
-            ("{strategy: canary, metric: {header: x}}", "only of an experiment"),
-            (
-                "{strategy: shadow, steps: [{weight: 5%, bake: 1m}]}",
-                "rollout.steps says nothing about a shadow",
-            ),
-            (
-                "{strategy: canary, mirror: {methods: [get]}}",
-                "is not a method that can be copied",
-            ),
-            (
-                "{strategy: canary, mirror: {compare: [latency]}}",
-                "cannot be compared",
-            ),
-            ("{strategy: canary, mirror: {min_compared: 0}}", "min_compared"),
-            ("strategy: canarry", "is no strategy"),
-            ("{strategy: canary, stepz: 1}", "did you mean \"steps\"?"),
-            ("{strategy: canary, steps: [{weight: 5%}]}", "a:1:"),
-            ("{strategy: canary, steps: [{weight: 5, bake: 1m}]}", "not text"),
-            (
-                "{strategy: canary, steps: [{weight: 0%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 101%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 0.001%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 5%, bake: 1m}, {weight: 5%, bake: 1m}]}",
-                "no more weight",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 5%, bake: 10ms}]}",
-                "whole seconds",
-            ),
-            (
-                "{strategy: canary, judge: {pass: 60, marginal: 70}}",
-                "is above pass",
-            ),
-            ("{strategy: canary, judge: {metrics: [speed]}}", "is not a metric"),
-            (
-                "{strategy: canary, testers: [{header: a, cookie: b}]}",
-                "exactly one thing",
-            ),
-            ("{strategy: canary, testers: [{value: b}]}", "exactly one thing"),
-            (
-                "{strategy: canary, sticky: {header: 'a b'}}",
-                "not the name of a header",
-            ),
-        ] {
-            let refusal = parse(text).expect_err(text);
-            assert!(refusal.contains(part), "{text}: {refusal}");
-        }
-    }
+/// Two capital letters.
+fn country(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_code
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is not a country's two letters"))
 }
+
+#[cfg(test)]
+mod tests;

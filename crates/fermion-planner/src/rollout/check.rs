@@ -110,7 +110,8 @@ fn forward(spec: &Spec, before: &State, observed: &Observed, next: &State) -> Re
                 (Aim::Choose { keep_new }, None) => keep_new,
                 _ => true,
             };
-            let told = (!spec.scored && chosen) || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
+            let told = (!spec.scored && chosen)
+                || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
             told && !telemetry.both_fail
         });
     (first || passed || person)

@@ -56,6 +56,6 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         arm: Arm::Stable,
         caller: 0,
         copied: None,
-            metric: None,
+        metric: None,
     }
 }

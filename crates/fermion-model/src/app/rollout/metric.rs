@@ -7,7 +7,10 @@ use crate::rollout::{Goal, Keep, MetricKind, MetricSpec, RolloutSpec, Strategy, 
 const KEYS: &[&str] = &["header", "goal", "kind", "strip", "keep"];
 /// What tilts an experiment, or is not asked in one.
 const NOT_OF_AN_EXPERIMENT: &[(&str, &str)] = &[
-    ("testers", "who is part of an experiment is drawn by lot; audience says among whom"),
+    (
+        "testers",
+        "who is part of an experiment is drawn by lot; audience says among whom",
+    ),
     ("judge", "the metric decides"),
 ];
 
@@ -43,7 +46,11 @@ pub(super) fn read(section: &mut Section<'_>, spec: &mut RolloutSpec) -> Result<
         return Err(metric.refuse(metric.at(), what, "write strategy: ab, or leave it out"));
     }
     let header = metric
-        .converted("header", "write the name of a header such as x-conversion", header_name)?
+        .converted(
+            "header",
+            "write the name of a header such as x-conversion",
+            header_name,
+        )?
         .ok_or_else(|| metric.missing("header", next))?;
     let read = MetricSpec {
         header: header.value,
@@ -55,7 +62,10 @@ pub(super) fn read(section: &mut Section<'_>, spec: &mut RolloutSpec) -> Result<
         kind: one_of(
             &mut metric,
             "kind",
-            &[("conversion", MetricKind::Conversion), ("value", MetricKind::Value)],
+            &[
+                ("conversion", MetricKind::Conversion),
+                ("value", MetricKind::Value),
+            ],
         )?,
         strip: metric.boolean("strip")?.unwrap_or_default(),
         keep: one_of(&mut metric, "keep", &[("a", Keep::A), ("b", Keep::B)])?,

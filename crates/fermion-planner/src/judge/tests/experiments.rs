@@ -43,7 +43,9 @@ fn equal_releases_are_seldom_told_apart() {
     let mut random = Random(11);
     let told = |experiment: Experiment| u32::from(experiment.choice(true).is_some());
     for share in [0.5, 0.1] {
-        let wrong = (0..2_000).map(|_| told(converts(&mut random, share, 1.0, 1_000))).sum();
+        let wrong = (0..2_000)
+            .map(|_| told(converts(&mut random, share, 1.0, 1_000)))
+            .sum();
         at_most(wrong, 2_000, ALPHA);
     }
     let wrong = (0..1_000).map(|_| told(values(&mut random, 1.0, 1_000))).sum();
