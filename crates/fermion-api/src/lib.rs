@@ -25,8 +25,8 @@ pub use objectives::{
 pub use openapi::openapi;
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 pub use rollout::{
-    ArmView, CopiesView, CopyExample, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList,
-    RolloutOrder, RolloutStepView, RolloutVerdict, RolloutView,
+    ArmView, CopiesView, CopyExample, ExperimentView, RolloutCommand, RolloutEventView, RolloutFinding,
+    RolloutList, RolloutOrder, RolloutStepView, RolloutVerdict, RolloutView,
 };
 pub use types::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,

@@ -100,6 +100,25 @@ pub struct CopiesView {
     pub examples: Vec<CopyExample>,
 }
 
+/// What an experiment has counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExperimentView {
+    /// The field of answers that is read.
+    pub header: String,
+    /// Callers of the old release who were counted.
+    pub stable_callers: u64,
+    /// Callers of the new one.
+    pub canary_callers: u64,
+    /// The mean of their values; 1 where conversions are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_mean: Option<f64>,
+    /// The same of the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_mean: Option<f64>,
+    /// The chance of ever seeing so much of a difference if there is none.
+    pub p: f64,
+}
+
 /// What the judge found of one metric.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutFinding {
@@ -152,7 +171,7 @@ pub struct RolloutView {
     /// The app.
     #[schema(value_type = String)]
     pub app: AppName,
-    /// `canary`, `blue-green`, `rolling` or `shadow`.
+    /// `canary`, `blue-green`, `rolling`, `ab` or `shadow`.
     pub strategy: String,
     /// The release that serves everybody else.
     #[schema(value_type = u32)]
@@ -198,6 +217,9 @@ pub struct RolloutView {
     /// What copies of requests have shown, where they are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<CopiesView>,
+    /// What an experiment has counted, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentView>,
     /// What the judge said, the newest last.
     pub verdicts: Vec<RolloutVerdict>,
     /// What happened, the newest last.

@@ -9,6 +9,7 @@ mod controller;
 mod copies;
 mod document;
 mod ending;
+mod experiment;
 mod gates;
 mod judging;
 mod observed;

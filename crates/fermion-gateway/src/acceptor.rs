@@ -141,7 +141,8 @@ impl<D: Dispatch, R: Record> Acceptor<D, R> {
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }
-        let state = ConnectionState::open(thread);
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        let state = ConnectionState::open(thread, peer);
         self.connections.push(Arc::clone(&state));
         let door = Arc::clone(&self.door);
         let tasks = self.tasks.clone();

@@ -2,6 +2,7 @@
 //! one sweep a thread over these, so that a request costs no timer.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -86,6 +87,8 @@ impl ThreadState {
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     thread: Arc<ThreadState>,
+    /// Where it comes from; none if it has ended by now.
+    peer: Option<IpAddr>,
     phase: AtomicU8,
     since: AtomicU32,
     /// The tick after the one at which a write began to stall; 0 if none does.
@@ -105,11 +108,12 @@ struct Streams {
 }
 
 impl ConnectionState {
-    pub(crate) fn open(thread: &Arc<ThreadState>) -> Arc<Self> {
+    pub(crate) fn open(thread: &Arc<ThreadState>, peer: Option<IpAddr>) -> Arc<Self> {
         thread.open.fetch_add(1, Relaxed);
         thread.fresh.fetch_add(1, Relaxed);
         Arc::new(Self {
             thread: Arc::clone(thread),
+            peer,
             phase: AtomicU8::new(Phase::Fresh as u8),
             since: AtomicU32::new(thread.tick.load(Relaxed)),
             stalled_at: AtomicU32::new(0),
@@ -262,6 +266,11 @@ impl InFlight {
             state: Arc::clone(state),
             stream: Some(stream),
         }
+    }
+
+    /// Where the request's connection comes from.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.state.peer
     }
 
     /// Sets how long the answer may take, from now until the caller has it all.

@@ -6,7 +6,7 @@ mod run;
 mod witness;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use fermion_model::rollout::{Compared, Copies};
 use http::header::{self, HeaderName, HeaderValue};
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::limits::{COPIES_CONCURRENCY_DIVISOR, COPY_BODY_BYTES_MAX};
 use crate::request_body::Tee;
+use crate::share::Trial;
 use crate::{Dispatch, RequestBody};
 
 use witness::Seen;
@@ -25,14 +26,6 @@ pub(crate) use witness::Witness;
 const MARK: HeaderName = HeaderName::from_static("x-fermion-copy");
 /// What says who the caller is: no copy has it.
 const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
-
-/// What is remembered of one rollout on this node from one table of routes to the next.
-#[derive(Debug, Default)]
-pub struct Trial {
-    in_flight: AtomicU32,
-    dropped: AtomicU64,
-    skipped: AtomicU64,
-}
 
 /// The right to make one copy; given back on drop.
 #[derive(Debug)]

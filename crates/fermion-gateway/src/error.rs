@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Setting up or running the server failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum Error {
         app: String,
         /// What is wrong.
         reason: &'static str,
+    },
+    /// The file of countries cannot be used.
+    #[error("cannot use {} as a file of countries: {reason}; it is to be in MaxMind's format", path.display())]
+    Countries {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A serving thread could not be started, or ended before its time.
     #[error("serving thread {index} failed: {source}")]

@@ -85,6 +85,7 @@ impl<D: Dispatch, R: Record> Door<D, R> {
                 if let Some(witness) = &mut tally.witness {
                     witness.head(accepted.parts.status.as_u16(), &accepted.parts.headers);
                 }
+                tally.metric = tally.assigned.read_metric(&mut accepted.parts.headers);
                 tally.issue_cookie(&mut accepted.parts.headers);
                 tally.head(accepted.parts.status.as_u16());
                 let body =
@@ -181,7 +182,8 @@ impl<D: Dispatch, R: Record> Door<D, R> {
                 let mut target = found.target;
                 let mut copying = None;
                 if let Some(share) = found.share {
-                    tally.assigned = share.assign(request, random_id);
+                    let peer = tally.in_flight.as_ref().and_then(InFlight::peer);
+                    tally.assigned = share.assign(request, peer, random_id);
                     if tally.assigned.arm == Arm::Canary {
                         target = share.canary();
                     }

@@ -89,13 +89,20 @@ pub const HAND_OVER_FROM: usize = 2;
 /// What `retry-after` says with 503, seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
-/// How long a caller keeps the cookie by which a rollout knows them again, seconds: longer than all but the slowest
-/// rollouts take.
-pub const SHARE_COOKIE_SECONDS: u32 = 7 * 24 * 60 * 60;
+/// How long a caller keeps the cookie by which a rollout knows them again, seconds: as long as the longest step or
+/// experiment.
+pub const SHARE_COOKIE_SECONDS: u64 = fermion_model::limits::BAKE_MAX.as_secs();
 /// Cookies of that name in one request whose signature is checked: one is ours, another may be left from elsewhere in
 /// the domain.
 pub const SHARE_COOKIES_CHECKED_MAX: usize = 4;
 
+/// Bytes of the file of countries: those of all countries have some 10 MB, and what has cities too is not needed.
+pub const COUNTRIES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Callers whom one experiment counts on one node, some 4 MiB: twenty times as many tell releases apart that differ by a
+/// hundredth part.
+pub const METRIC_CALLERS_MAX: usize = 262_144;
+/// What an experiment's metric may be at most, either way: sums of squares of more lose their last digits.
+pub const METRIC_VALUE_MAX: f64 = 1e12;
 /// Copies at once are the package's concurrency by this, and at least one: a tenth, so that they take nothing that is
 /// missed.
 pub const COPIES_CONCURRENCY_DIVISOR: u32 = 10;

@@ -65,6 +65,8 @@ pub(crate) struct Tally<R: Record> {
     pub(crate) in_flight: Option<InFlight>,
     /// Where the request is copied.
     pub(crate) witness: Option<Witness>,
+    /// What an experiment counts.
+    pub(crate) metric: Option<f64>,
     /// Of a copy.
     pub(crate) copied: Option<Box<Copied>>,
 }
@@ -94,6 +96,7 @@ impl<R: Record> Tally<R> {
             bytes_out: 0,
             in_flight: None,
             witness: None,
+            metric: None,
             copied: None,
         }
     }
@@ -169,6 +172,7 @@ impl<R: Record> Drop for Tally<R> {
             bytes_out: self.bytes_out,
             arm: self.assigned.arm,
             caller: self.assigned.caller,
+            metric: self.metric,
             copied: self.copied.take(),
         });
     }

@@ -9,23 +9,29 @@
 
 mod conditions;
 mod cookies;
+mod metric;
 #[cfg(test)]
 mod tests;
+mod trial;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fermion_model::frame::Arm;
-use fermion_model::rollout::{Split, Sticky, WEIGHT_ALL};
+use fermion_model::rollout::{Condition, Split, Sticky, WEIGHT_ALL};
 use fermion_planner::rollout::is_canary;
 use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::copies::{Copier, Copying, Trial};
+use crate::copies::{Copier, Copying};
 use crate::trace::read_hex;
-use crate::{Dispatch, Error, RequestBody};
-use conditions::Asked;
+use crate::{Countries, Dispatch, Error, RequestBody};
+use conditions::{Asked, Caller};
 use cookies::Signer;
+use metric::Metric;
+
+pub use trial::Trial;
 
 /// What a release that is being rolled out gets of its app's requests.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub struct Share<D> {
     canary: Arc<D>,
     rule: Rule,
     copier: Option<Copier<D>>,
+    metric: Option<Arc<Metric>>,
 }
 
 /// A split, read once so that no request has to.
@@ -65,27 +72,54 @@ pub(crate) struct Assigned {
     pub(crate) caller: u64,
     /// For a caller who was not known.
     pub(crate) cookie: Option<HeaderValue>,
+    /// Where the answer is looked at for an experiment.
+    metric: Option<Arc<Metric>>,
+    /// Whether the caller is part of the experiment.
+    is_counted: bool,
+}
+
+impl Assigned {
+    /// What the answer adds to an experiment.
+    pub(crate) fn read_metric(&self, headers: &mut HeaderMap) -> Option<f64> {
+        let metric = self.metric.as_ref()?;
+        metric.read(headers, self.caller, self.is_counted)
+    }
 }
 
 impl<D: Dispatch> Share<D> {
-    /// Shares requests with `canary` as the split says. `trial` goes on from table to table.
+    /// Shares requests with `canary` as the split says. `trial` goes on from table to table; without
+    /// `countries` nobody is in one.
     ///
     /// # Errors
     /// [`Error::Split`] for a salt, a method, a header's name or an app's name that is none.
-    pub fn new(split: &Split, canary: Arc<D>, trial: &Arc<Trial>) -> Result<Self, Error> {
+    pub fn new(
+        split: &Split,
+        canary: Arc<D>,
+        trial: &Arc<Trial>,
+        countries: Option<&Arc<Countries>>,
+    ) -> Result<Self, Error> {
         let served = canary.served();
         let refuse = |reason| Error::Split {
             app: format!("{}/{}", served.namespace, served.app),
             reason,
         };
-        let rule = Rule::new(split, &served.namespace, &served.app).map_err(refuse)?;
+        let rule = Rule::new(split, &served.namespace, &served.app, countries).map_err(refuse)?;
         let copier = split
             .copies
             .as_ref()
             .map(|copies| Copier::new(copies, Arc::clone(&canary), trial))
             .transpose()
             .map_err(refuse)?;
-        Ok(Self { rule, copier, canary })
+        let metric = split
+            .metric
+            .as_ref()
+            .map(|spec| Metric::new(spec, trial).map(Arc::new));
+        Ok(Self {
+            metric: metric.transpose().map_err(refuse)?,
+            rule,
+            copier,
+            canary,
+        })
     }
 
     /// Whether a request that the old release answers is copied to the new one.
@@ -103,15 +137,31 @@ impl<D: Dispatch> Share<D> {
 
     /// Decides for one request, and takes off it what only the decision needed. `fresh` makes 16 bytes that no other
     /// caller has.
-    pub(crate) fn assign<B>(&self, request: &mut Request<B>, fresh: impl FnOnce() -> [u8; 16]) -> Assigned {
-        let assigned = self.rule.decide(request.headers(), request.uri().query(), fresh);
+    pub(crate) fn assign<B>(
+        &self,
+        request: &mut Request<B>,
+        peer: Option<IpAddr>,
+        fresh: impl FnOnce() -> [u8; 16],
+    ) -> Assigned {
+        let caller = Caller {
+            headers: request.headers(),
+            query: request.uri().query(),
+            peer,
+        };
+        let mut assigned = self.rule.decide(caller, fresh);
+        assigned.metric.clone_from(&self.metric);
         self.rule.signer.hide(request.headers_mut());
         assigned
     }
 }
 
 impl Rule {
-    fn new(split: &Split, namespace: &str, app: &str) -> Result<Self, &'static str> {
+    fn new(
+        split: &Split,
+        namespace: &str,
+        app: &str,
+        countries: Option<&Arc<Countries>>,
+    ) -> Result<Self, &'static str> {
         let salt = split.salt.to_ascii_lowercase();
         let salt = (salt.len() == 32)
             .then(|| read_hex::<16>(salt.as_bytes()))
@@ -125,6 +175,12 @@ impl Rule {
             Sticky::Cookie => None,
             Sticky::Header(name) => Some(conditions::header_name(name)?),
         };
+        let asked = |conditions: &[Condition]| {
+            let asked = conditions
+                .iter()
+                .map(|condition| Asked::new(condition, countries));
+            asked.collect::<Result<Vec<_>, _>>()
+        };
         let mut prefix = Vec::new();
         for part in [namespace.as_bytes(), app.as_bytes(), &salt] {
             prefix.extend(length(part));
@@ -133,17 +189,17 @@ impl Rule {
         Ok(Self {
             weight: split.weight.min(WEIGHT_ALL),
             header,
-            testers: split.testers.iter().map(Asked::new).collect::<Result<_, _>>()?,
-            audience: split.audience.iter().map(Asked::new).collect::<Result<_, _>>()?,
+            testers: asked(&split.testers)?,
+            audience: asked(&split.audience)?,
             prefix,
             signer: Signer::new(namespace, app, &salt),
         })
     }
 
-    fn decide(&self, headers: &HeaderMap, query: Option<&str>, fresh: impl FnOnce() -> [u8; 16]) -> Assigned {
-        let is_shared = self.audience.iter().all(|asked| asked.holds(headers, query));
+    fn decide(&self, caller: Caller<'_>, fresh: impl FnOnce() -> [u8; 16]) -> Assigned {
+        let is_shared = self.audience.iter().all(|asked| asked.holds(caller));
         let is_partial = self.weight > 0 && self.weight < WEIGHT_ALL;
-        let (mut hash, mut cookie) = (self.known(headers), None);
+        let (mut hash, mut cookie) = (self.known(caller.headers), None);
         // Testers get a cookie too: one of them who fails again and again is to count once.
         if hash.is_none() && is_shared && is_partial {
             let key = fresh();
@@ -153,7 +209,7 @@ impl Rule {
         let is_chosen = || {
             self.weight == WEIGHT_ALL
                 || hash.is_some_and(|hash| is_canary(hash, self.weight))
-                || self.testers.iter().any(|asked| asked.holds(headers, query))
+                || self.testers.iter().any(|asked| asked.holds(caller))
         };
         let arm = if is_shared && self.weight > 0 && is_chosen() {
             Arm::Canary
@@ -165,6 +221,8 @@ impl Rule {
             is_shared,
             caller: hash.map_or(0, |hash| hash.max(1)),
             cookie,
+            metric: None,
+            is_counted: is_shared && is_partial,
         }
     }
 

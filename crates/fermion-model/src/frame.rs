@@ -15,6 +15,9 @@ pub const FRAME_SCHEMA: u32 = 1;
 /// A cold start that took longer was felt by whoever waited; a quicker one is lost in the network.
 pub const SLOW_START: Duration = Duration::from_millis(5);
 
+/// The name of what an experiment counts among [`FrameSeries::custom`].
+pub const EXPERIMENT_METRIC: &str = "experiment";
+
 /// The subject under which a node sends its frames.
 pub fn frame_subject(node: &str) -> String {
     format!("frames/{node}")

@@ -65,6 +65,8 @@ pub const COPY_METHODS_MAX: usize = 16;
 pub const COPY_EXAMPLES_MAX: usize = 8;
 /// Bytes of the path of one of them: enough to know which it is.
 pub const COPY_PATH_BYTES_MAX: usize = 256;
+/// Countries of one condition; there are some 250.
+pub const CONDITION_COUNTRIES_MAX: usize = 64;
 /// Conditions of one rollout's testers, or of its audience: each costs every request a look.
 pub const CONDITIONS_MAX: usize = 16;
 /// Gates of one rollout: each is looked at once a second while it is closed.

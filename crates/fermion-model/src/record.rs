@@ -66,6 +66,8 @@ pub struct RequestRecord {
     pub arm: Arm,
     /// The caller as a rollout knows them again; 0 for nobody in particular.
     pub caller: u64,
+    /// What an experiment counts of it.
+    pub metric: Option<f64>,
     /// Of a copy: how its answer compares.
     pub copied: Option<Box<Copied>>,
 }

@@ -1,6 +1,7 @@
 //! How traffic moves from one release of an app to the next: what `spec.rollout` of `app.yaml` says, and how a gateway
 //! shares requests between two releases meanwhile.
 
+mod metric;
 mod mirror;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Gate;
 use crate::limits::{BAKE_MAX, CONDITIONS_MAX, GATES_MAX, STEPS_MAX};
 
+pub use metric::{Goal, Keep, MetricKind, MetricSpec};
 pub use mirror::{Compared, Copies, MirrorSpec};
 
 /// All traffic, in the unit of weights: a hundredth of a percent.
@@ -19,6 +21,8 @@ const BAKE_DEFAULT: u64 = 120;
 const POST_BAKE_DEFAULT: u64 = 600;
 /// Seconds between the steps of a rolling update.
 const ROLLING_BAKE_DEFAULT: u64 = 20;
+/// Seconds after which an experiment ends, if nobody has won: two weeks, so that each day of a week counts twice.
+const EXPERIMENT_DEFAULT: u64 = 14 * 24 * 3_600;
 /// The score from which a step passes.
 const PASS_DEFAULT: u8 = 80;
 /// The score from which a step is neither good nor bad.
@@ -36,6 +40,8 @@ pub enum Strategy {
     Rolling,
     /// No traffic: requests are copied to it, and its answers are compared with those that callers get.
     Shadow,
+    /// A share of callers until one release does better by what is counted, or the time is up.
+    Ab,
 }
 
 /// One step: how much traffic, for how long.
@@ -133,6 +139,8 @@ pub enum Field {
     Cookie,
     /// A parameter of the query.
     Query,
+    /// The country of the address that the connection comes from.
+    Country,
 }
 
 /// One thing that is asked of a request.
@@ -141,8 +149,12 @@ pub enum Field {
 pub struct Condition {
     /// Where to look.
     pub field: Field,
-    /// The header's, cookie's or parameter's name; a header's in lower case.
+    /// The header's, cookie's or parameter's name; a header's in lower case. Empty of a country.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Countries, by two capital letters each (ISO 3166-1): one of them it must be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub countries: Vec<String>,
     /// The value it must have; any if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -157,6 +169,9 @@ pub struct RolloutSpec {
     /// Copies before the first step; instead of steps where it is a shadow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorSpec>,
+    /// What an experiment counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricSpec>,
     /// Steps of growing weight, at least one; none of a shadow.
     pub steps: Vec<RolloutStep>,
     /// Seconds after the last step during which the old release stays ready.
@@ -178,6 +193,12 @@ pub struct RolloutSpec {
 }
 
 impl RolloutSpec {
+    /// Whether it asks from which country a caller is.
+    pub fn asks_country(&self) -> bool {
+        let mut conditions = self.testers.iter().chain(&self.audience);
+        conditions.any(|condition| condition.field == Field::Country)
+    }
+
     /// Whether it could have been read from `app.yaml`: for one that comes by another road. Says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
         let steps = &self.steps;
@@ -237,10 +258,12 @@ impl RolloutSpec {
                 .map(|weight| (weight, ROLLING_BAKE_DEFAULT))
                 .to_vec(),
             Strategy::Shadow => Vec::new(),
+            Strategy::Ab => vec![(WEIGHT_ALL / 2, EXPERIMENT_DEFAULT)],
         };
         let step = |(weight, bake)| RolloutStep { weight, bake };
         Self {
             strategy,
+            metric: None,
             mirror: (strategy == Strategy::Shadow).then(MirrorSpec::default),
             steps: steps.into_iter().map(step).collect(),
             post_bake: POST_BAKE_DEFAULT,
@@ -279,4 +302,7 @@ pub struct Split {
     /// What is copied to the new release of the requests that the old one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
+    /// What is counted of the answers to callers who are shared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricSpec>,
 }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use fermion_gateway::{Dispatch as _, Share, Trial};
+use fermion_gateway::{Countries, Dispatch as _, Share, Trial};
 use fermion_model::assignment::{Canary as Wanted, CanaryStatus, Problem};
+use fermion_model::rollout::RolloutSpec;
 use fermion_telemetry::Telemetry;
 
 use crate::app::{App, Attempt, Serving};
@@ -86,14 +87,22 @@ impl App {
 
     /// What the canary gets of the app's requests; none while it is not ready. Its own routes come with it when it takes
     /// over: until then those of the release that serves lead to both.
-    pub(crate) fn share(&self) -> Result<Option<Arc<Share<Target>>>, Error> {
+    pub(crate) fn share(
+        &self,
+        countries: Option<&Arc<Countries>>,
+    ) -> Result<Option<Arc<Share<Target>>>, Error> {
         let Some(canary) = &self.canary else {
             return Ok(None);
         };
         let Some(ready) = &canary.ready else {
             return Ok(None);
         };
-        let share = Share::new(&canary.wanted.split, ready.target.clone(), &canary.trial)?;
+        let share = Share::new(
+            &canary.wanted.split,
+            ready.target.clone(),
+            &canary.trial,
+            countries,
+        )?;
         Ok(Some(Arc::new(share)))
     }
 
@@ -116,6 +125,12 @@ impl Node {
             return;
         };
         if canary.ready.is_some() || canary.problem.is_some() || canary.attempt.is_some() {
+            return;
+        }
+        let asks = canary.wanted.release.rollout.as_ref();
+        if asks.is_some_and(RolloutSpec::asks_country) && self.preparer.countries.is_none() {
+            canary.problem = Some(Error::NoCountries.to_problem());
+            self.changed.app(key);
             return;
         }
         let (key, preparer, release) = (

@@ -18,6 +18,12 @@ pub enum Error {
     /// The routes of this node's apps contradict each other.
     #[error(transparent)]
     Routes(#[from] fermion_gateway::Error),
+    /// The rollout asks for countries, and there is no table of them.
+    #[error(
+        "NO_COUNTRIES: the rollout asks from which country callers are, and this platform has no file of countries; \
+         start it with --geoip FILE"
+    )]
+    NoCountries,
     /// The bus failed.
     #[error(transparent)]
     Bus(#[from] fermion_bus::Error),
@@ -34,6 +40,7 @@ impl Error {
             Self::Runtime(error) => error.code(),
             Self::Warm(_) => "WARM_FAILED",
             Self::Routes(_) => "ROUTE_CONFLICT",
+            Self::NoCountries => "NO_COUNTRIES",
             Self::Bus(_) => "BUS",
             Self::Task(_) => "INTERNAL",
         }

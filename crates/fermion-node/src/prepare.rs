@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use fermion_gateway::Countries;
 use fermion_model::assignment::Step;
 use fermion_model::record::Served;
 use fermion_model::{Digest, Release};
@@ -40,6 +41,8 @@ pub struct Preparer {
     pub stores: Arc<dyn KeyValueStores>,
     /// Where guest output goes.
     pub logs: LogHub,
+    /// Where callers are, if the operator has a file that says it.
+    pub countries: Option<Arc<Countries>>,
     /// The way out for guests' calls.
     pub network: Arc<Network>,
     /// What is counted.

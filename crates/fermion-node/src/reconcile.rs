@@ -419,7 +419,7 @@ impl Node {
                 (None, stopped) => (&app.wanted.release, stopped.as_ref()),
             };
             let Some(target) = target else { continue };
-            let share = app.share()?;
+            let share = app.share(self.preparer.countries.as_ref())?;
             routes.extend(release.routes.iter().map(|route| Routed {
                 route: route.clone(),
                 target: target.clone(),

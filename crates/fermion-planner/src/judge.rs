@@ -6,6 +6,7 @@
 
 mod classify;
 pub mod document;
+pub mod experiment;
 mod interval;
 pub mod rank;
 pub mod ratio;

@@ -13,6 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
+use crate::judge::experiment::Choice;
 use crate::judge::sequential::{ALPHA, Arm, Failures, Watch};
 
 pub use actions::Action;
@@ -38,6 +39,11 @@ pub enum Aim {
     TakeOver,
     /// It is only tried with copies of requests, and never has traffic.
     Shadow,
+    /// It takes over if it does better than the old one by what is counted. `keep_new` where that stays open.
+    Choose {
+        /// Whether it takes over then, too.
+        keep_new: bool,
+    },
 }
 
 /// What a rollout is to do. It never changes while the rollout lives.
@@ -90,6 +96,10 @@ pub enum Reason {
     Slow,
     /// The answers to copies of requests are not those that callers got.
     Differs,
+    /// The old release does better in the experiment.
+    Loses,
+    /// The experiment ended without a winner.
+    Undecided,
     /// The error budget burns too fast.
     Burn,
     /// The canary does not stay ready.
@@ -221,6 +231,8 @@ pub struct Telemetry {
     pub verdict: Option<(usize, Verdict)>,
     /// What copies of requests say of the canary, if they are made.
     pub copies: Option<Verdict>,
+    /// Which release does better, if there is an experiment and it is sure.
+    pub choice: Option<Choice>,
     /// Whether the canary's error budget burns as fast as calls for going back.
     pub burning: bool,
     /// Whether the old release fails as well.

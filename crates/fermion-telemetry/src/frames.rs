@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fermion_model::Blame;
-use fermion_model::frame::{Arm, FrameSeries, SLOW_START};
+use fermion_model::frame::{Arm, EXPERIMENT_METRIC, FrameSeries, SLOW_START};
 use fermion_model::record::{RequestRecord, Served};
 use fermion_planner::judge::thinning::Thinning;
 
@@ -163,6 +163,10 @@ impl Entry {
         series.cpu_nanos = series.cpu_nanos.saturating_add(nanos);
         series.memory_bytes_max = series.memory_bytes_max.max(record.memory_bytes);
         series.duration.add(record.total.as_secs_f64(), 1);
+        if let Some(value) = record.metric {
+            let name = EXPERIMENT_METRIC.to_owned();
+            series.custom.entry(name).or_default().add(value);
+        }
         if let Some(copied) = &record.copied {
             // A copy always has an instance made for it alone, which says nothing of how quick the release is.
             let took = record.total.saturating_sub(record.instantiate);
@@ -212,6 +216,7 @@ mod tests {
             arm: Arm::Stable,
             caller: 0,
             copied: None,
+            metric: None,
         }
     }
 

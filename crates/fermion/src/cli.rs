@@ -237,6 +237,9 @@ pub(crate) struct UpArgs {
     /// Where the JSON access log goes: off, stdout, stderr or a file.
     #[arg(long, default_value = "off", value_name = "WHERE")]
     pub(crate) access_log: String,
+    /// Which country callers are in, for rollouts that ask: a file in MaxMind's format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) geoip: Option<PathBuf>,
     /// How long requests in flight may take after the signal to stop.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::parse_duration)]
     pub(crate) drain: Duration,

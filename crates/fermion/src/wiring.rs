@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use fermion_bus::Bus;
 use fermion_control::{AdminToken, Control, ControlConfig, ControlParts, Receivers};
-use fermion_gateway::{RouteTable, Server, ServerConfig};
+use fermion_gateway::{Countries, RouteTable, Server, ServerConfig};
 use fermion_node::{Node, Preparer, Routes, Turns, Wakes};
 use fermion_package::TrustKeeper;
 use fermion_package::channel::Seen;
@@ -97,6 +97,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         compiler,
         stores: Arc::new(EmbeddedStores::in_folder(data.keyvalue())),
         logs: logs.clone(),
+        countries: countries(arguments).await?,
         network: arguments.egress.network()?,
         telemetry: sink.telemetry.clone(),
         idle_after: arguments.native.idle_after,
@@ -129,6 +130,15 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
         sink,
         trust,
     })
+}
+
+/// The operator's file of countries, read off the reactor.
+async fn countries(arguments: &UpArgs) -> Result<Option<Arc<Countries>>> {
+    let Some(path) = arguments.geoip.clone() else {
+        return Ok(None);
+    };
+    let opened = tokio::task::spawn_blocking(move || Countries::open(&path)).await??;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// Where records of requests go, and what sends them on from there.

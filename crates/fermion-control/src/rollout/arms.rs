@@ -2,6 +2,7 @@
 //! the judge. Bounded: windows become wider as a step grows longer.
 
 use fermion_model::Release;
+use fermion_model::copies::CopyCounts;
 use fermion_model::frame::FrameSeries;
 use fermion_model::objective::Indicator;
 use fermion_model::sketch::Sketch;
@@ -96,6 +97,8 @@ impl Pair {
 pub(super) struct Heard {
     pub(super) canary: FrameSeries,
     pub(super) stable: FrameSeries,
+    /// Of requests to the old release that were copied to the new one.
+    pub(super) copies: Option<CopyCounts>,
 }
 
 /// What is kept of a rollout's requests.
@@ -194,7 +197,7 @@ impl Evidence {
     }
 
     fn tell(&mut self, heard: &Heard, pair: &Pair, budget: &Objective, seconds: u64) -> Told {
-        let Heard { canary, stable } = heard;
+        let Heard { canary, stable, .. } = heard;
         let together = canary.requests + stable.requests;
         let exposure = if together == 0 {
             0.0
@@ -224,7 +227,7 @@ impl Evidence {
     /// Requests of both arms above the quantile that the old release had when enough was known of it. Both are counted at
     /// the same time, so that what makes everything slow blames neither.
     fn slowness(&mut self, heard: &Heard, exposure: f64) -> Vec<(Arm, f64)> {
-        let Heard { canary, stable } = heard;
+        let Heard { canary, stable, .. } = heard;
         let Some(frozen) = self.frozen else {
             self.before.merge(&stable.duration);
             if self.before.count() >= ROLLOUT_FROZEN_MIN {

@@ -15,7 +15,7 @@ use super::arms::{Heard, Told, budget};
 use super::document::{Event, Judged, Judgement, Order, ROLLOUT_SCHEMA, RolloutDocument};
 use super::gates::Gates;
 use super::observed::Seen;
-use super::{copies, judging, words};
+use super::{copies, experiment, judging, words};
 use crate::documents::AUTOMATIC;
 use crate::limits::{CONFLICT_TRIES_MAX, ROLLOUT_SERIES_MAX, ROLLOUT_SILENCE};
 use crate::plan::State;
@@ -44,6 +44,15 @@ pub(super) struct Controller {
     /// What frames said since it was last stored, by `namespace/app` and release; of copies apart.
     heard: HashMap<(String, u32, bool), FrameSeries>,
     gates: Gates,
+}
+
+/// What one look has found out before it plans.
+struct Found {
+    heard: Option<Heard>,
+    told: Option<Told>,
+    verdict: Option<(usize, Verdict)>,
+    /// What stands before the next step.
+    held_by: Vec<String>,
 }
 
 impl Control {
@@ -217,17 +226,22 @@ impl Controller {
             document.state.epoch = self.epoch;
         }
         let mut ops = Vec::new();
-        let told = telemetry.then(|| {
-            let heard = self.heard_of(&document);
+        let heard = telemetry.then(|| self.heard_of(&document));
+        let told = heard.as_ref().map(|heard| {
             let budget = budget(app.releases.get(&document.canary));
-            document.evidence.take(&heard, &budget, now)
+            document.evidence.take(heard, &budget, now)
         });
         let verdict = match (&told, document.state.phase) {
             (Some(_), Phase::Judging) => Some(verdict(&mut document, now, &mut ops).await?),
             _ => None,
         };
-        let held_by = self.gates.closed(&self.control, &document).await;
-        let Some(event) = self.advance(&mut document, state, (told, verdict, held_by), now) else {
+        let found = Found {
+            heard,
+            told,
+            verdict,
+            held_by: self.gates.closed(&self.control, &document).await,
+        };
+        let Some(event) = self.advance(&mut document, state, found, now) else {
             return Ok(Vec::new());
         };
         if let Some(event) = event {
@@ -251,9 +265,15 @@ impl Controller {
         &self,
         document: &mut RolloutDocument,
         state: &State,
-        (told, verdict, held_by): (Option<Told>, Option<(usize, Verdict)>, Vec<String>),
+        found: Found,
         now: u64,
     ) -> Option<Option<Event>> {
+        let Found {
+            heard,
+            told,
+            verdict,
+            held_by,
+        } = found;
         let name = document.name();
         let generation = state.assigned.get(&name).map_or(u64::MAX, |assigned| {
             // What is assigned already says what the document says, or the report is about something else.
@@ -276,10 +296,8 @@ impl Controller {
         let newer = newer && document.state.phase != Phase::PostBake;
         let gate_open = held_by.is_empty();
         let mut observed = seen.observed(self.epoch, told, verdict, gate_open, command, newer);
-        let copied = self.heard.get(&(name.clone(), document.canary.0, true));
-        let copied = copied.and_then(|series| series.copies.as_ref());
-        let copied = copied.filter(|_| observed.telemetry.is_some());
-        copies::look(document, copied, &mut observed);
+        copies::look(document, heard.as_ref(), &mut observed);
+        experiment::look(document, heard.as_ref(), &mut observed);
         let (spec, before) = (document.plan_spec(), document.state.clone());
         let planned = plan(&spec, &before, &observed, now);
         if let Err(violation) = check(&spec, &before, &observed, &planned, now) {
@@ -305,15 +323,14 @@ impl Controller {
     }
 
     fn heard_of(&self, document: &RolloutDocument) -> Heard {
-        let of = |release: u32| {
-            self.heard
-                .get(&(document.name(), release, false))
-                .cloned()
-                .unwrap_or_default()
+        let of = |release: u32, is_copies: bool| {
+            let key = (document.name(), release, is_copies);
+            self.heard.get(&key).cloned().unwrap_or_default()
         };
         Heard {
-            canary: of(document.canary.0),
-            stable: of(document.stable.0),
+            canary: of(document.canary.0, false),
+            stable: of(document.stable.0, false),
+            copies: of(document.canary.0, true).copies,
         }
     }
 }

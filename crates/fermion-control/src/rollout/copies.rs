@@ -7,6 +7,7 @@ use fermion_model::rollout::{MirrorSpec, Strategy, WEIGHT_ALL};
 use fermion_planner::judge::Verdict;
 use fermion_planner::rollout::{Observed, Phase};
 
+use super::arms::Heard;
 use super::document::{Event, RolloutDocument};
 use super::words;
 use crate::{Control, Error};
@@ -24,10 +25,10 @@ fn verdict(spec: &MirrorSpec, counts: &CopyCounts) -> Verdict {
 }
 
 /// Adds what was heard of copies, and tells the planner.
-pub(super) fn look(document: &mut RolloutDocument, heard: Option<&CopyCounts>, observed: &mut Observed) {
+pub(super) fn look(document: &mut RolloutDocument, heard: Option<&Heard>, observed: &mut Observed) {
     let Some(spec) = &document.spec.mirror else { return };
-    if let Some(heard) = heard {
-        document.copies.merge(heard);
+    if let Some(copies) = heard.and_then(|heard| heard.copies.as_ref()) {
+        document.copies.merge(copies);
     }
     if let Some(telemetry) = &mut observed.telemetry {
         telemetry.copies = Some(verdict(spec, &document.copies));

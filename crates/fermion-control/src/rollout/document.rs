@@ -2,8 +2,9 @@
 
 use fermion_model::assignment::Canary;
 use fermion_model::copies::CopyCounts;
-use fermion_model::rollout::{RolloutSpec, Split, Strategy};
+use fermion_model::rollout::{Keep, RolloutSpec, Split, Strategy};
 use fermion_model::{AppName, Digest, Namespace, Release, ReleaseNumber};
+use fermion_planner::judge::experiment::Experiment;
 use fermion_planner::judge::{Report, Request};
 use fermion_planner::rollout::{Aim, Command, Phase, Spec, State, Step};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub(crate) struct RolloutDocument {
     /// What became of copies of requests.
     #[serde(default)]
     pub(crate) copies: CopyCounts,
+    /// What an experiment has counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) experiment: Option<Experiment>,
     /// The newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) verdicts: Vec<Judged>,
@@ -154,7 +158,10 @@ impl RolloutDocument {
             salt: 0,
             aim: match self.spec.strategy {
                 Strategy::Shadow => Aim::Shadow,
-                _ => Aim::TakeOver,
+                Strategy::Ab => Aim::Choose {
+                    keep_new: self.spec.metric.as_ref().map(|metric| metric.keep) == Some(Keep::B),
+                },
+                Strategy::Canary | Strategy::BlueGreen | Strategy::Rolling => Aim::TakeOver,
             },
             steps: self.spec.steps.iter().map(step).collect(),
             mirror: self.spec.mirror.as_ref().map(|mirror| mirror.seconds),
@@ -181,6 +188,7 @@ impl RolloutDocument {
                 copies: (self.state.phase == Phase::Mirroring)
                     .then(|| self.spec.mirror.as_ref().map(|mirror| mirror.copies.clone()))
                     .flatten(),
+                metric: self.spec.metric.clone(),
             },
         })
     }

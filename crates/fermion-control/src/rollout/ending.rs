@@ -51,6 +51,8 @@ impl Controller {
                         | Reason::NoProgress
                         | Reason::Superseded
                         | Reason::Differs
+                        | Reason::Loses
+                        | Reason::Undecided
                 );
                 if let Some(release) = app.releases.get(&document.canary).filter(|_| is_its_fault) {
                     next.quarantined.retain(|known| known.digest != release.digest);

@@ -69,6 +69,7 @@ impl Seen {
                 slow: told.slow,
                 verdict,
                 copies: None,
+                choice: None,
                 burning: told.burning,
                 both_fail: told.both_fail,
             }),

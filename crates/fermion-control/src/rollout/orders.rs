@@ -50,6 +50,7 @@ impl Control {
             order: None,
             evidence: Default::default(),
             copies: Default::default(),
+            experiment: None,
             verdicts: Vec::new(),
             events: Vec::new(),
         };
@@ -203,5 +204,6 @@ pub(super) fn strategy(strategy: Strategy) -> &'static str {
         Strategy::BlueGreen => "blue-green",
         Strategy::Rolling => "rolling",
         Strategy::Shadow => "shadow",
+        Strategy::Ab => "ab",
     }
 }

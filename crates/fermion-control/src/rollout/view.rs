@@ -1,11 +1,12 @@
 //! What the API shows of a rollout.
 
 use fermion_api::{
-    ArmView, CopiesView, CopyExample, RolloutEventView, RolloutFinding, RolloutStepView, RolloutVerdict,
-    RolloutView,
+    ArmView, CopiesView, CopyExample, ExperimentView, RolloutEventView, RolloutFinding, RolloutStepView,
+    RolloutVerdict, RolloutView,
 };
 use fermion_model::ReleaseNumber;
 use fermion_model::copies::{CopyCounts, Example};
+use fermion_model::rollout::MetricSpec;
 use fermion_model::sketch::Sketch;
 use fermion_planner::rollout::Phase;
 
@@ -47,8 +48,25 @@ pub(crate) fn rollout_view(document: &RolloutDocument) -> RolloutView {
         failing_more_p: state.watch.evidence().p(),
         slower_p: document.evidence.frozen.map(|_| state.slowness.evidence().p()),
         copies: document.spec.mirror.as_ref().map(|_| copies(&document.copies)),
+        experiment: document
+            .spec
+            .metric
+            .as_ref()
+            .map(|metric| experiment(document, metric)),
         verdicts: document.verdicts.iter().map(verdict).collect(),
         events: document.events.iter().map(event).collect(),
+    }
+}
+
+fn experiment(document: &RolloutDocument, metric: &MetricSpec) -> ExperimentView {
+    let experiment = document.experiment.clone().unwrap_or_default();
+    ExperimentView {
+        header: metric.header.clone(),
+        stable_callers: experiment.old.count,
+        canary_callers: experiment.new.count,
+        stable_mean: experiment.old.mean(),
+        canary_mean: experiment.new.mean(),
+        p: experiment.p(),
     }
 }
 

@@ -6,8 +6,8 @@ use fermion_planner::rollout::{Pause, Phase, Reason};
 use fermion_model::rollout::Strategy;
 
 use super::arms::Pair;
-use super::copies;
 use super::document::RolloutDocument;
+use super::{copies, experiment};
 
 /// A phase's name as it is stored and shown: `baking`, `paused: marginal`, `rolled-back: sequential`.
 pub(super) fn phase(phase: Phase) -> String {
@@ -41,7 +41,7 @@ pub(super) fn why(document: &RolloutDocument) -> String {
         ),
         Phase::Baking => format!("step {step} of {steps}: it has {weight} and is watched"),
         Phase::Judging => format!("step {step} of {steps}: the bake is over, the judge is asked"),
-        Phase::Promoting => format!("all steps passed, all traffic to {}", document.canary),
+        Phase::Promoting => format!("{}, all traffic to {}", passed(document), document.canary),
         Phase::PostBake => format!(
             "{} serves everything; {} stays ready",
             document.canary, document.stable
@@ -66,6 +66,14 @@ pub(super) fn why(document: &RolloutDocument) -> String {
             because(reason, document)
         ),
         Phase::Superseded => "a newer release takes its place".to_owned(),
+    }
+}
+
+/// Why all traffic goes to the new release.
+fn passed(document: &RolloutDocument) -> String {
+    match &document.spec.metric {
+        Some(metric) => experiment::words(document, metric),
+        None => "all steps passed".to_owned(),
     }
 }
 
@@ -116,6 +124,8 @@ fn because(reason: Reason, document: &RolloutDocument) -> String {
             )
         }
         Reason::Differs => copies::words(&document.copies),
+        Reason::Loses => format!("the old release does better; {}", passed(document)),
+        Reason::Undecided => format!("neither does better; {}", passed(document)),
         Reason::Burn => format!("it burns its error budget more than five times too fast: {counts}"),
         Reason::Unready => "it cannot be made ready, or did not stay so".to_owned(),
         Reason::NoProgress => "nothing moved for ten minutes".to_owned(),

@@ -1,9 +1,13 @@
 //! What a split asks of a request: a header, a cookie or a parameter of the query, and perhaps its value.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use fermion_model::rollout::{Condition, Field};
 use http::header::{HeaderMap, HeaderName};
 
 use super::cookies;
+use crate::Countries;
 
 /// One condition.
 #[derive(Debug)]
@@ -18,6 +22,17 @@ enum Place {
     Header(HeaderName),
     Cookie(String),
     Query(String),
+    /// Nobody is in a country where there is no table of them.
+    Country(Vec<String>, Option<Arc<Countries>>),
+}
+
+/// What is known of a request and who sent it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) query: Option<&'a str>,
+    /// Where the connection comes from.
+    pub(super) peer: Option<IpAddr>,
 }
 
 /// A header's name in any case.
@@ -26,20 +41,25 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName, &'static str> {
 }
 
 impl Asked {
-    pub(super) fn new(condition: &Condition) -> Result<Self, &'static str> {
+    pub(super) fn new(
+        condition: &Condition,
+        countries: Option<&Arc<Countries>>,
+    ) -> Result<Self, &'static str> {
         let name = &condition.name;
         Ok(Self {
             place: match condition.field {
                 Field::Header => Place::Header(header_name(name)?),
                 Field::Cookie => Place::Cookie(name.clone()),
                 Field::Query => Place::Query(name.clone()),
+                Field::Country => Place::Country(condition.countries.clone(), countries.cloned()),
             },
             value: condition.value.clone(),
         })
     }
 
     /// True if the request has it: in any of several fields, cookies or parameters of the name.
-    pub(super) fn holds(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+    pub(super) fn holds(&self, caller: Caller<'_>) -> bool {
+        let Caller { headers, query, peer } = caller;
         let wanted = self.value.as_deref();
         let is_wanted = |value: &[u8]| wanted.is_none_or(|wanted| wanted.as_bytes() == value);
         match &self.place {
@@ -50,6 +70,10 @@ impl Asked {
             Place::Cookie(name) => {
                 cookies::pairs(headers).any(|(key, value)| key == name.as_bytes() && is_wanted(value))
             }
+            Place::Country(wanted, countries) => match (countries, peer) {
+                (Some(countries), Some(peer)) => countries.is_in(peer, wanted),
+                _ => false,
+            },
             Place::Query(name) => query.unwrap_or_default().split('&').any(|parameter| {
                 let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
                 decoded(key).eq(name.bytes()) && wanted.is_none_or(|wanted| decoded(value).eq(wanted.bytes()))
@@ -122,13 +146,19 @@ mod tests {
             (Field::Query, "e", Some(""), true),
             (Field::Query, "f", None, false),
         ] {
-            let asked = Asked::new(&Condition {
+            let condition = Condition {
                 field,
                 name: name.to_owned(),
                 value: value.map(str::to_owned),
-            });
+                countries: Vec::new(),
+            };
+            let asked = Asked::new(&condition, None).unwrap();
             assert_eq!(
-                asked.unwrap().holds(&headers, query),
+                asked.holds(Caller {
+                    headers: &headers,
+                    query,
+                    peer: None
+                }),
                 holds,
                 "{field:?} {name} {value:?}"
             );
@@ -137,7 +167,38 @@ mod tests {
             field: Field::Query,
             name: "lang".to_owned(),
             value: None,
+            countries: Vec::new(),
         };
-        assert!(!Asked::new(&lang).unwrap().holds(&headers, None));
+        let nothing = Caller {
+            headers: &headers,
+            query: None,
+            peer: None,
+        };
+        assert!(!Asked::new(&lang, None).unwrap().holds(nothing));
+    }
+
+    #[test]
+    fn a_country_is_that_of_the_address() {
+        let headers = HeaderMap::new();
+        let nothing = Caller {
+            headers: &headers,
+            query: None,
+            peer: None,
+        };
+        let home = Condition {
+            field: Field::Country,
+            name: String::new(),
+            value: None,
+            countries: vec!["DE".to_owned()],
+        };
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/countries.mmdb");
+        let countries = Arc::new(Countries::open(&file).unwrap());
+        let here = Caller {
+            peer: Some([127, 0, 0, 1].into()),
+            ..nothing
+        };
+        assert!(Asked::new(&home, Some(&countries)).unwrap().holds(here));
+        assert!(!Asked::new(&home, Some(&countries)).unwrap().holds(nothing));
+        assert!(!Asked::new(&home, None).unwrap().holds(here));
     }
 }

@@ -8,6 +8,15 @@ use super::*;
 
 const SALT: &str = "000102030405060708090a0b0c0d0e0f";
 
+/// A request with these fields and this query, from nowhere.
+fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Caller<'a> {
+    Caller {
+        headers,
+        query,
+        peer: None,
+    }
+}
+
 fn split(weight: u16) -> Split {
     Split {
         rollout: 1,
@@ -18,6 +27,7 @@ fn split(weight: u16) -> Split {
         testers: Vec::new(),
         audience: Vec::new(),
         copies: None,
+        metric: None,
     }
 }
 
@@ -26,11 +36,12 @@ fn asked(field: Field, name: &str, value: Option<&str>) -> Condition {
         field,
         name: name.to_owned(),
         value: value.map(str::to_owned),
+        countries: Vec::new(),
     }
 }
 
 fn rule(split: &Split) -> Rule {
-    Rule::new(split, "shop", "tax").expect("a split that holds")
+    Rule::new(split, "shop", "tax", None).expect("a split that holds")
 }
 
 /// Keys that look random, the same in every run.
@@ -61,7 +72,7 @@ fn sent_back(cookie: &HeaderValue) -> String {
 
 /// A new caller: the decision, and the cookie for the next request.
 fn newcomer(rule: &Rule, seed: u64) -> (Assigned, HeaderMap) {
-    let assigned = rule.decide(&HeaderMap::new(), None, || key(seed));
+    let assigned = rule.decide(asking(&HeaderMap::new(), None), || key(seed));
     let cookie = sent_back(assigned.cookie.as_ref().expect("a cookie"));
     (assigned, headers(&[("cookie", &cookie)]))
 }
@@ -87,7 +98,7 @@ fn the_hash_is_that_of_the_reference() {
         bytes.extend(part);
     }
     assert_eq!(rule.hash(b"alice"), xxh3_64(&bytes));
-    let other = Rule::new(&split(1), "sho", "ptax").unwrap();
+    let other = Rule::new(&split(1), "sho", "ptax", None).unwrap();
     assert_ne!(rule.hash(b"alice"), other.hash(b"alice"));
 }
 
@@ -110,7 +121,7 @@ fn a_growing_weight_takes_nobody_back() {
         let (first, with_cookie) = newcomer(&rules[0], seed);
         let mut before = first.arm;
         for rule in &rules {
-            let assigned = rule.decide(&with_cookie, None, no_key);
+            let assigned = rule.decide(asking(&with_cookie, None), no_key);
             assert_eq!((assigned.caller, assigned.cookie), (first.caller, None));
             assert!(assigned.arm >= before, "{seed} went back at {}", rule.weight);
             before = assigned.arm;
@@ -127,7 +138,7 @@ fn nobody_who_picks_keys_is_in_the_share_more_often() {
     for shape in ["u", "0000000000000000000000000000000000000000", "\u{fe}ä"] {
         let canaries = (0..10_000).filter(|n| {
             let fields = headers(&[("x-user", &format!("{shape}{n}"))]);
-            let assigned = by_name.decide(&fields, None, no_key);
+            let assigned = by_name.decide(asking(&fields, None), no_key);
             assert!(assigned.cookie.is_none() && assigned.caller != 0);
             assigned.arm == Arm::Canary
         });
@@ -141,9 +152,9 @@ fn nobody_who_picks_keys_is_in_the_share_more_often() {
     let (mut tried, mut again) = (0, 0);
     for n in 0..50_000 {
         let fields = headers(&[("x-user", &n.to_string())]);
-        if by_name.decide(&fields, None, no_key).arm == Arm::Canary {
+        if by_name.decide(asking(&fields, None), no_key).arm == Arm::Canary {
             tried += 1;
-            again += u64::from(next.decide(&fields, None, no_key).arm == Arm::Canary);
+            again += u64::from(next.decide(asking(&fields, None), no_key).arm == Arm::Canary);
         }
     }
     assert_share(again, tried, 500, "keys of the last rollout");
@@ -156,7 +167,7 @@ fn a_forged_cookie_is_none() {
     let good = with_cookie[COOKIE].to_str().unwrap().to_owned();
     let (name, value) = good.split_once('=').unwrap();
     let caller = |cookie: &str| {
-        rule.decide(&headers(&[("cookie", cookie)]), None, || key(2))
+        rule.decide(asking(&headers(&[("cookie", cookie)]), None), || key(2))
             .caller
     };
     let newcomer = newcomer(&rule, 2).0.caller;
@@ -172,7 +183,7 @@ fn a_forged_cookie_is_none() {
     let of_another_app = sent_back(&foreign).replace("cart", "tax");
     let mut last = split(5_000);
     last.salt = SALT.replace("0f", "1f");
-    let last = Rule::new(&last, "shop", "tax").unwrap();
+    let last = Rule::new(&last, "shop", "tax", None).unwrap();
     let of_another_rollout = sent_back(&last.signer.issue(&key(1)));
     for forged in [
         format!("{name}={other_key}"),
@@ -196,7 +207,7 @@ fn a_forged_cookie_is_none() {
 #[test]
 fn cookies_are_issued_only_while_there_is_something_to_keep() {
     for (weight, arm) in [(0, Arm::Stable), (10_000, Arm::Canary), (u16::MAX, Arm::Canary)] {
-        let assigned = rule(&split(weight)).decide(&HeaderMap::new(), None, no_key);
+        let assigned = rule(&split(weight)).decide(asking(&HeaderMap::new(), None), no_key);
         assert_eq!((assigned.arm, assigned.caller), (arm, 0), "{weight}");
         assert!(assigned.cookie.is_none());
     }
@@ -206,7 +217,7 @@ fn cookies_are_issued_only_while_there_is_something_to_keep() {
         value.starts_with("fermion_shop_tax=") && value.len() == 17 + 65,
         "{value}"
     );
-    assert_eq!(attributes, " Path=/; HttpOnly; SameSite=Lax; Max-Age=604800");
+    assert_eq!(attributes, " Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000");
 }
 
 #[test]
@@ -217,9 +228,12 @@ fn a_name_in_the_header_goes_before_the_cookie() {
     let (anonymous, with_cookie) = newcomer(&named, 4);
     let mut both = with_cookie.clone();
     both.insert("x-user", HeaderValue::from_static("alice"));
-    assert_eq!(named.decide(&both, None, no_key).caller, named.hash(b"alice"));
+    assert_eq!(
+        named.decide(asking(&both, None), no_key).caller,
+        named.hash(b"alice")
+    );
     both.insert("x-user", HeaderValue::from_static(""));
-    assert_eq!(named.decide(&both, None, no_key).caller, anonymous.caller);
+    assert_eq!(named.decide(asking(&both, None), no_key).caller, anonymous.caller);
 }
 
 #[test]
@@ -250,7 +264,7 @@ fn the_audience_bounds_the_share_and_testers_are_in_it() {
         (10_000, &[], None, Arm::Stable, false),
     ] {
         asks.weight = weight;
-        let assigned = rule(&asks).decide(&headers(fields), query, || key(5));
+        let assigned = rule(&asks).decide(asking(&headers(fields), query), || key(5));
         let found = (assigned.arm, assigned.cookie.is_some(), assigned.caller != 0);
         assert_eq!(
             found,
@@ -296,7 +310,7 @@ fn a_split_that_makes_no_sense_is_refused() {
     let refusal = |change: fn(&mut Split)| {
         let mut split = split(1);
         change(&mut split);
-        Rule::new(&split, "shop", "tax").err()
+        Rule::new(&split, "shop", "tax", None).err()
     };
     assert!(refusal(|split| split.salt.make_ascii_uppercase()).is_none());
     assert!(refusal(|split| split.salt.truncate(31)).unwrap().contains("salt"));
@@ -308,6 +322,6 @@ fn a_split_that_makes_no_sense_is_refused() {
     assert!(refusal(|split| split.sticky = Sticky::Header("a b".to_owned())).is_some());
     assert!(refusal(|split| split.testers = vec![asked(Field::Header, "a:", None)]).is_some());
     assert!(refusal(|split| split.audience = vec![asked(Field::Header, "", None)]).is_some());
-    assert!(Rule::new(&split(1), "shop", "tax;").is_err());
+    assert!(Rule::new(&split(1), "shop", "tax;", None).is_err());
     assert_eq!(format!("{:?}", rule(&split(1))), "Rule { weight: 1, .. }");
 }

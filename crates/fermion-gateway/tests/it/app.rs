@@ -203,6 +203,7 @@ fn frames(path: &str) -> Option<BoxStream<'static, Item>> {
         "/large" => stream::iter((0..50).map(|i| data(vec![b'a' + i % 26; 100_000]))).boxed(),
         "/head" => stream::iter([data("not for HEAD")]).boxed(),
         "/hop" => stream::iter([data("hop")]).boxed(),
+        "/converts" => stream::iter([data("thanks")]).boxed(),
         "/many-headers" | "/wide-header" | "/two-lengths" | "/103" | "/204" | "/304" | "/500" => {
             stream::empty().boxed()
         }
@@ -224,6 +225,7 @@ fn spoil_head(path: &str, response: &mut Response<()>) {
                 headers.insert(name, HeaderValue::from_static(value));
             }
         }
+        "/converts" => drop(headers.insert("x-conversion", HeaderValue::from_static("2.5"))),
         "/many-headers" => {
             for i in 0..200 {
                 headers.insert(

@@ -196,6 +196,7 @@ fn who_is_not_in_the_audience_is_not_copied() {
         field: fermion_model::rollout::Field::Query,
         name: "lang".to_owned(),
         value: Some("de".to_owned()),
+        countries: Vec::new(),
     }];
     share(&harness, &next, &split);
     harness.get("/hello?lang=en");

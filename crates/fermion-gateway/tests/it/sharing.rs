@@ -6,7 +6,7 @@ use fermion_gateway::{RouteTable, Routed, Share};
 use fermion_model::RequestRecord;
 use fermion_model::frame::Arm;
 use fermion_model::record::Served;
-use fermion_model::rollout::{Condition, Field, Split, Sticky};
+use fermion_model::rollout::{Condition, Field, Goal, Keep, MetricKind, MetricSpec, Split, Sticky};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
 
@@ -24,6 +24,7 @@ pub(crate) fn split(weight: u16) -> Split {
         testers: Vec::new(),
         audience: Vec::new(),
         copies: None,
+        metric: None,
     }
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn share(harness: &Harness, canary: &Arc<App>, split: &Split) {
         route: any("/*"),
         target: Arc::clone(&harness.app),
         share: Some(Arc::new(
-            Share::new(split, Arc::clone(canary), &Arc::default()).unwrap(),
+            Share::new(split, Arc::clone(canary), &Arc::default(), None).unwrap(),
         )),
     };
     harness
@@ -66,7 +67,7 @@ fn ask(client: &mut Client, path: &str, cookie: &str) -> Reply {
 /// What a browser keeps of an answer that gives it a cookie.
 fn kept(field: &str) -> String {
     assert!(field.starts_with("fermion_default_app="), "{field}");
-    assert!(field.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=604800"));
+    assert!(field.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"));
     field.split(';').next().unwrap().to_owned()
 }
 
@@ -156,6 +157,7 @@ fn a_name_in_a_header_needs_no_cookie_and_a_tester_no_luck() {
         field: Field::Query,
         name: "try".to_owned(),
         value: Some("new one".to_owned()),
+        countries: Vec::new(),
     }];
     share(&harness, &canary, &asks);
     for (target, arm) in [("/x?try=new+one", Arm::Canary), ("/x?try=new", Arm::Stable)] {
@@ -225,4 +227,54 @@ fn http_2_is_shared_alike() {
         }
         assert!(arms.contains(&Arm::Stable) && arms.contains(&Arm::Canary));
     });
+}
+
+#[test]
+fn what_an_experiment_counts_is_counted_once_a_caller_who_is_part_of_it() {
+    let harness = Harness::start();
+    let canary = canary(&harness);
+    let metric = |kind, strip| MetricSpec {
+        header: "x-conversion".to_owned(),
+        goal: Goal::Increase,
+        kind,
+        strip,
+        keep: Keep::A,
+    };
+    let counted = |kind, strip, weight| {
+        let mut split = split(weight);
+        split.metric = Some(metric(kind, strip));
+        split.audience = vec![asked("lang")];
+        share(&harness, &canary, &split);
+        let mut client = harness.connect();
+        let mut answer = |path: &str, cookie: &str| {
+            let reply = ask(&mut client, path, cookie);
+            assert_eq!(
+                reply.header("x-conversion").is_some(),
+                !strip && path.starts_with("/converts")
+            );
+            let cookie = reply.header("set-cookie").map(kept).unwrap_or_default();
+            (harness.record().metric, cookie)
+        };
+        let (none, cookie) = answer("/x?lang", "");
+        assert_eq!(none, None, "the answer says nothing");
+        let (first, _) = answer("/converts?lang", &cookie);
+        assert_eq!(answer("/converts?lang", &cookie).0, None, "once is enough");
+        assert_eq!(answer("/converts?lang", "").0, first, "another caller");
+        assert_eq!(answer("/converts", "").0, None, "not part of it");
+        first
+    };
+    assert_eq!(counted(MetricKind::Conversion, false, 5_000), Some(1.0));
+    assert_eq!(counted(MetricKind::Value, true, 5_000), Some(2.5));
+    for weight in [0, 10_000] {
+        assert_eq!(counted(MetricKind::Value, true, weight), None, "nobody is drawn");
+    }
+}
+
+fn asked(parameter: &str) -> Condition {
+    Condition {
+        field: Field::Query,
+        name: parameter.to_owned(),
+        value: None,
+        countries: Vec::new(),
+    }
 }

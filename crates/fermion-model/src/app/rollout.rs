@@ -1,10 +1,11 @@
 //! `spec.rollout` of `app.yaml`: every rule of every key.
 
+mod metric;
 mod mirror;
 
 use super::gates;
 use crate::document::{DocumentError, Node, Section};
-use crate::limits::{BAKE_MAX, CONDITIONS_MAX, STEPS_MAX};
+use crate::limits::{BAKE_MAX, CONDITION_COUNTRIES_MAX, CONDITIONS_MAX, STEPS_MAX};
 use crate::rollout::{
     Condition, Field, JudgeSpec, JudgedMetric, RolloutSpec, RolloutStep, Sticky, Strategy, WEIGHT_ALL,
 };
@@ -13,6 +14,7 @@ use crate::units::parse_duration;
 pub(super) const KEYS: &[&str] = &[
     "strategy",
     "mirror",
+    "metric",
     "steps",
     "post_bake",
     "judge",
@@ -23,12 +25,10 @@ pub(super) const KEYS: &[&str] = &[
 ];
 /// What says nothing about a release that never has traffic.
 const NOT_OF_A_SHADOW: &[&str] = &["steps", "post_bake", "judge", "sticky", "testers", "gates"];
-/// Strategies of the format that this version does not have.
-const STRATEGIES_LATER: &[&str] = &["ab"];
 
 /// Reads the table.
 pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, DocumentError> {
-    let next = "write strategy: canary, blue-green, rolling or shadow";
+    let next = "write strategy: canary, blue-green, rolling, ab or shadow";
     let strategy = section
         .converted("strategy", next, read_strategy)?
         .ok_or_else(|| section.missing("strategy", next))?
@@ -43,12 +43,16 @@ pub(super) fn read(mut section: Section<'_>, file: &str) -> Result<RolloutSpec, 
             return Err(section.refuse(entry.at, what, "leave it out: a shadow never has traffic"));
         }
     }
+    if strategy == Strategy::Ab {
+        metric::refuse_others(&mut section)?;
+    }
     if let Some(mirror) = mirror::read(&mut section)? {
         spec.mirror = Some(mirror);
     }
     if let Some(steps) = steps(&mut section, file)? {
         spec.steps = steps;
     }
+    metric::read(&mut section, &mut spec)?;
     let next = "write a duration such as 10m";
     if let Some(placed) = section.converted("post_bake", next, read_seconds)? {
         spec.post_bake = placed.value;
@@ -74,9 +78,7 @@ fn read_strategy(text: &str) -> Result<Strategy, String> {
         "blue-green" => Ok(Strategy::BlueGreen),
         "rolling" => Ok(Strategy::Rolling),
         "shadow" => Ok(Strategy::Shadow),
-        later if STRATEGIES_LATER.contains(&later) => {
-            Err(format!("this version does not have the strategy {later}"))
-        }
+        "ab" => Ok(Strategy::Ab),
         _ => Err(format!("{text:?} is no strategy")),
     }
 }
@@ -180,10 +182,15 @@ fn conditions(section: &mut Section<'_>, key: &str, file: &str) -> Result<Vec<Co
 
 fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Condition, DocumentError> {
     let (at, path) = (node.at, format!("{full}[{index}]"));
-    let known = ["header", "cookie", "query", "value"];
+    let known = ["header", "cookie", "query", "country", "value"];
     let mut section = Section::open(file, path.clone(), node, &known)?;
-    let next = "write one of header, cookie and query, with a name";
+    let next = "write one of header, cookie and query with a name, or country with a list";
     let mut found = Vec::new();
+    let list = "write a list such as [DE, FR]";
+    let countries = section.list("country", CONDITION_COUNTRIES_MAX, list, country)?;
+    if !countries.is_empty() {
+        found.push((Field::Country, String::new()));
+    }
     if let Some(placed) = section.converted("header", next, header_name)? {
         found.push((Field::Header, placed.value));
     }
@@ -201,200 +208,28 @@ fn condition(full: &str, index: usize, node: Node, file: &str) -> Result<Conditi
         }
     }
     let value = section.text("value", "write the value as text, or leave it out for any")?;
+    if let (Some(value), false) = (&value, countries.is_empty()) {
+        let what = format!("{path} has a value beside its countries");
+        return Err(section.refuse(value.at, what, "leave the value out"));
+    }
     match <[_; 1]>::try_from(found) {
         Ok([(field, name)]) => Ok(Condition {
             field,
             name,
+            countries,
             value: value.map(|placed| placed.value),
         }),
         Err(_) => Err(section.refuse(at, format!("{path} does not look at exactly one thing"), next)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::yaml;
-    use crate::gate::Before;
-    use crate::rollout::{Compared, MirrorSpec};
-
-    fn parse(text: &str) -> Result<RolloutSpec, String> {
-        let node = yaml::read(text, "a").map_err(|error| error.to_string())?;
-        let section = Section::open("a", "rollout", node, KEYS).map_err(|error| error.to_string())?;
-        read(section, "a").map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn reads_the_whole_format() {
-        let spec = parse(
-            "strategy: canary
-steps: [{weight: 0.5%, bake: 90s}, {weight: 50%, bake: 5m}, {weight: 100%, bake: 1h}]
-post_bake: 1m
-judge: {pass: 90, marginal: 60, metrics: [errors, memory]}
-sticky: {header: X-User}
-testers: [{header: X-Tester, value: 'yes'}, {cookie: beta}]
-audience: [{query: lang, value: no}]
-gates:
-  - {before: promotion, approval: true}
-  - {before: step, window: {days: [mon, fri], from: \"09:00\", until: \"16:30\", zone: Europe/Berlin}}
-  - {before: rollout, ask: change-board}
-",
-        )
-        .unwrap();
-        let steps: Vec<_> = spec.steps.iter().map(|step| (step.weight, step.bake)).collect();
-        assert_eq!(steps, [(50, 90), (5_000, 300), (10_000, 3_600)]);
-        assert_eq!(
-            (spec.post_bake, spec.judge.pass, spec.judge.marginal),
-            (60, 90, 60)
-        );
-        assert_eq!(spec.judge.metrics, [JudgedMetric::Errors, JudgedMetric::Memory]);
-        assert_eq!(spec.sticky, Sticky::Header("x-user".to_owned()));
-        assert_eq!(spec.testers[0].name, "x-tester");
-        assert_eq!(
-            (spec.testers[1].field, spec.testers[1].value.clone()),
-            (Field::Cookie, None)
-        );
-        assert_eq!(spec.audience[0].value.as_deref(), Some("no"));
-        let needs: Vec<_> = spec
-            .gates
-            .iter()
-            .map(|gate| (gate.before, gate.need.text()))
-            .collect();
-        assert_eq!(
-            needs,
-            [
-                (Before::Promotion, "an approval".to_owned()),
-                (
-                    Before::Step,
-                    "the time mon,fri 09:00-16:30 Europe/Berlin".to_owned()
-                ),
-                (Before::Rollout, "the word of change-board".to_owned()),
-            ]
-        );
-        assert_eq!(spec.validate(), Ok(()));
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
-    }
-
-    #[test]
-    fn a_strategy_alone_has_defaults() {
-        assert_eq!(
-            parse("strategy: canary").unwrap(),
-            RolloutSpec::of(Strategy::Canary)
-        );
-        assert_eq!(parse("strategy: blue-green").unwrap().steps[0].weight, WEIGHT_ALL);
-        assert_eq!(parse("strategy: rolling").unwrap().steps.len(), 4);
-    }
-
-    #[test]
-    fn a_shadow_has_no_steps_and_any_other_may_be_mirrored_first() {
-        let shadow = parse("strategy: shadow").unwrap();
-        assert_eq!(
-            (shadow.steps.len(), shadow.mirror),
-            (0, Some(MirrorSpec::default()))
-        );
-        let spec = parse(
-            "strategy: canary
-mirror: {for: 90s, methods: [GET, POST], compare: [status], max_different: 0%, min_compared: 7}
-",
-        )
-        .unwrap();
-        let mirror = spec.mirror.clone().unwrap();
-        assert_eq!(
-            (mirror.seconds, mirror.different_max, mirror.compared_min),
-            (90, 0, 7)
-        );
-        assert_eq!(mirror.copies.methods, ["GET", "POST"]);
-        assert_eq!(mirror.copies.compare, [Compared::Status]);
-        assert_eq!(spec.steps, RolloutSpec::of(Strategy::Canary).steps);
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<RolloutSpec>(&json).unwrap(), spec);
-    }
-
-    #[test]
-    fn each_refusal_says_where_and_what() {
-        for (text, part) in [
-            ("steps: []", "rollout.strategy is missing"),
-            ("strategy: ab", "this version does not have the strategy ab"),
-            (
-                "{strategy: shadow, steps: [{weight: 5%, bake: 1m}]}",
-                "rollout.steps says nothing about a shadow",
-            ),
-            (
-                "{strategy: canary, mirror: {methods: [get]}}",
-                "is not a method that can be copied",
-            ),
-            (
-                "{strategy: canary, mirror: {compare: [latency]}}",
-                "cannot be compared",
-            ),
-            ("{strategy: canary, mirror: {min_compared: 0}}", "min_compared"),
-            ("strategy: canarry", "is no strategy"),
-            ("{strategy: canary, stepz: 1}", "did you mean \"steps\"?"),
-            ("{strategy: canary, steps: [{weight: 5%}]}", "a:1:"),
-            ("{strategy: canary, steps: [{weight: 5, bake: 1m}]}", "not text"),
-            (
-                "{strategy: canary, steps: [{weight: 0%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 101%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 0.001%, bake: 1m}]}",
-                "from 0.01% to 100%",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 5%, bake: 1m}, {weight: 5%, bake: 1m}]}",
-                "no more weight",
-            ),
-            (
-                "{strategy: canary, steps: [{weight: 5%, bake: 10ms}]}",
-                "whole seconds",
-            ),
-            (
-                "{strategy: canary, judge: {pass: 60, marginal: 70}}",
-                "is above pass",
-            ),
-            ("{strategy: canary, judge: {metrics: [speed]}}", "is not a metric"),
-            (
-                "{strategy: canary, testers: [{header: a, cookie: b}]}",
-                "exactly one thing",
-            ),
-            ("{strategy: canary, testers: [{value: b}]}", "exactly one thing"),
-            (
-                "{strategy: canary, sticky: {header: 'a b'}}",
-                "not the name of a header",
-            ),
-        ] {
-            let refusal = parse(text).expect_err(text);
-            assert!(refusal.contains(part), "{text}: {refusal}");
-        }
-    }
-
-    #[test]
-    fn refusals_of_gates_say_where_and_what() {
-        for (text, part) in [
-            (
-                "{strategy: canary, gates: [{before: promotion}]}",
-                "exactly one thing",
-            ),
-            (
-                "{strategy: canary, gates: [{before: lunch, approval: true}]}",
-                "write before: rollout, step or promotion",
-            ),
-            (
-                "{strategy: canary, gates: [{before: step, window: {from: '09:00', until: '16:00', zone: Mars}}]}",
-                "no place",
-            ),
-            (
-                "{strategy: canary, gates: [{before: step, window: {from: '9', until: '16:00'}}]}",
-                "not a time of day",
-            ),
-        ] {
-            let refusal = parse(text).expect_err(text);
-            assert!(refusal.contains(part), "{text}: {refusal}");
-        }
-    }
+/// Two capital letters.
+fn country(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_code
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is not a country's two letters"))
 }
+
+#[cfg(test)]
+mod tests;

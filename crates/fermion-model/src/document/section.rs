@@ -49,6 +49,11 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Where the table stands.
+    pub(crate) fn at(&self) -> Position {
+        self.at
+    }
+
     /// Refuses the file at `at`.
     pub(crate) fn refuse(
         &self,

@@ -56,7 +56,7 @@ impl<const N: usize> Default for Evidence<N> {
 }
 
 impl<const N: usize> Evidence<N> {
-    fn add(&mut self, ln_factors: [f64; N]) {
+    pub(super) fn add(&mut self, ln_factors: [f64; N]) {
         for (ln, factor) in self.ln.iter_mut().zip(ln_factors) {
             *ln += factor;
         }
@@ -87,6 +87,16 @@ impl<const N: usize> Evidence<N> {
     }
 }
 
+/// By what one event of this arm multiplies the evidence for the canary's having `ratio` times as many, as a logarithm.
+/// `exposure` is the canary's share of all that could have had it.
+pub(super) fn ln_factor(arm: Arm, exposure: f64, ratio: f64) -> f64 {
+    let spread = 1.0 - exposure + exposure * ratio;
+    match arm {
+        Arm::Canary => (ratio / spread).ln(),
+        Arm::Baseline => -spread.ln(),
+    }
+}
+
 /// Failures of a canary against those of a baseline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failures(Evidence<7>);
@@ -98,13 +108,7 @@ impl Failures {
         if exposure <= 0.0 || exposure >= 1.0 {
             return;
         }
-        self.0.add(RATIOS.map(|r| {
-            let spread = 1.0 - exposure + exposure * r;
-            match arm {
-                Arm::Canary => (r / spread).ln(),
-                Arm::Baseline => -spread.ln(),
-            }
-        }));
+        self.0.add(RATIOS.map(|ratio| ln_factor(arm, exposure, ratio)));
     }
 
     /// The evidence so far.

@@ -1,6 +1,7 @@
 //! The judge against published results, against itself, and by simulation.
 
 mod documents;
+mod experiments;
 mod properties;
 mod scores;
 mod simulation;

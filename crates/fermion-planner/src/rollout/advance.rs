@@ -3,6 +3,7 @@
 
 use super::{ALPHA_EACH, Aim, Command, Observed, Pause, Phase, Reason, Spec, State, Telemetry};
 use crate::judge::Verdict;
+use crate::judge::experiment::Choice;
 use crate::judge::sequential::Call;
 use crate::limits::{DOUBT_MAX, MISSED_MAX, PROGRESS_MAX, WATCH_GAP_MAX, WEIGHT_MAX};
 
@@ -231,7 +232,7 @@ fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option
         }
         Phase::Shifting | Phase::Promoting if late => go_back(next, Reason::NoProgress, observed, now),
         Phase::Shifting | Phase::Promoting => {}
-        Phase::Baking => bake(next, telemetry, late, now),
+        Phase::Baking => bake(spec, next, telemetry, late, now),
         Phase::Judging => judge(spec, next, observed, telemetry, late, now),
         Phase::PostBake if late => enter(next, Phase::Succeeded, u64::MAX),
         Phase::PostBake => {}
@@ -242,12 +243,14 @@ fn forward(spec: &Spec, next: &mut State, observed: &Observed, telemetry: Option
     }
 }
 
-fn bake(next: &mut State, telemetry: Option<&Telemetry>, late: bool, now: u64) {
+fn bake(spec: &Spec, next: &mut State, telemetry: Option<&Telemetry>, late: bool, now: u64) {
+    let is_choice = matches!(spec.aim, Aim::Choose { .. });
+    let chosen = is_choice && telemetry.is_some_and(|telemetry| telemetry.choice.is_some());
     if next.missed >= MISSED_MAX {
         pause(next, Pause::Inconclusive, now);
     } else if telemetry.is_some_and(|telemetry| telemetry.both_fail) {
         pause(next, Pause::BothFail, now);
-    } else if late {
+    } else if late || chosen {
         enter(next, Phase::Judging, now.saturating_add(PROGRESS_MAX));
     }
 }
@@ -262,8 +265,15 @@ fn judge(
     late: bool,
     now: u64,
 ) {
-    if !spec.scored && observed.registry && telemetry.is_some_and(|telemetry| !telemetry.both_fail) {
-        through_gate(spec, next, observed, now);
+    if !spec.scored
+        && observed.registry
+        && let Some(telemetry) = telemetry.filter(|telemetry| !telemetry.both_fail)
+    {
+        match (spec.aim, telemetry.choice) {
+            (Aim::Choose { .. }, Some(Choice::Old)) => go_back(next, Reason::Loses, observed, now),
+            (Aim::Choose { keep_new: false }, None) => go_back(next, Reason::Undecided, observed, now),
+            _ => through_gate(spec, next, observed, now),
+        }
         return;
     }
     let verdict = telemetry

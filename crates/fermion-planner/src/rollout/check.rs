@@ -1,6 +1,7 @@
 //! What no plan may do, whoever made it: asked of every plan in tests, and before one is executed.
 
 use super::{Action, Aim, Observed, Pause, Phase, Plan, Spec, State};
+use crate::judge::experiment::Choice;
 use crate::limits::{DRAIN, WEIGHT_MAX};
 
 /// A rule that a plan breaks.
@@ -107,7 +108,13 @@ fn forward(spec: &Spec, before: &State, observed: &Observed, next: &State) -> Re
     let first = (unmirrored || copied) && next.step == 0;
     let passed = before.phase == Phase::Judging
         && observed.telemetry.as_ref().is_some_and(|telemetry| {
-            let told = !spec.scored || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
+            let chosen = match (spec.aim, telemetry.choice) {
+                (Aim::Choose { .. }, Some(choice)) => choice == Choice::New,
+                (Aim::Choose { keep_new }, None) => keep_new,
+                _ => true,
+            };
+            let told = (!spec.scored && chosen)
+                || telemetry.verdict == Some((before.step, crate::judge::Verdict::Pass));
             told && !telemetry.both_fail
         });
     let waited = before.phase == Phase::Paused(Pause::Gate);

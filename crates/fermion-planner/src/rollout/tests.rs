@@ -1,6 +1,7 @@
 //! Rollouts in a small simulated world: nodes that follow, controllers that die, clocks that jump. Every plan is checked
 //! before it is carried out.
 
+mod experiments;
 mod scenarios;
 mod shadows;
 
@@ -246,6 +247,11 @@ impl Trouble {
             slow: vec![(Arm::Baseline, 0.05); 5],
             verdict: verdict.map(|verdict| (state.step, verdict)),
             copies: verdict,
+            choice: match self.verdict {
+                0 => Some(Choice::Old),
+                4 => Some(Choice::New),
+                _ => None,
+            },
             burning: self.burning,
             both_fail: self.both_fail,
         });
@@ -259,7 +265,8 @@ proptest! {
         let spec = match troubles.len() % 5 {
             0 => Spec { aim: Aim::Shadow, mirror: Some(60), steps: Vec::new(), ..spec() },
             1 => Spec { mirror: Some(60), ..spec() },
-            odd => Spec { scored: odd != 2, ..spec() },
+            2 => Spec { scored: false, aim: Aim::Choose { keep_new: troubles.len() % 2 == 0 }, ..spec() },
+            odd => Spec { scored: odd != 3, ..spec() },
         };
         let mut world = World::new();
         let mut state = State::new(1, world.now);

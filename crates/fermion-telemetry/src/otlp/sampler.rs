@@ -251,6 +251,7 @@ mod tests {
             arm: fermion_model::frame::Arm::Stable,
             caller: 0,
             copied: None,
+            metric: None,
         }
     }
 

@@ -57,5 +57,6 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         arm: Arm::Stable,
         caller: 0,
         copied: None,
+        metric: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use fermion_api::{Client, CopiesView, RolloutCommand, RolloutOrder, RolloutView};
-use fermion_model::rollout::{RolloutSpec, Sticky, Strategy, WEIGHT_ALL};
+use fermion_model::rollout::{Keep, RolloutSpec, Sticky, Strategy, WEIGHT_ALL};
 use fermion_model::units::format_duration;
 use fermion_telemetry::rfc3339;
 use tokio::time::{MissedTickBehavior, interval};
@@ -106,6 +106,18 @@ fn show(view: &RolloutView) {
         for line in copies_lines(copies) {
             output::line(line);
         }
+    }
+    if let Some(experiment) = &view.experiment {
+        let mean = |mean: Option<f64>| mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.4}"));
+        output::line(format!(
+            "{}: {} callers of the new release (mean {}), {} of the old one (mean {}); p {:.1e}",
+            experiment.header,
+            experiment.canary_callers,
+            mean(experiment.canary_mean),
+            experiment.stable_callers,
+            mean(experiment.stable_mean),
+            experiment.p
+        ));
     }
     for verdict in &view.verdicts {
         output::line(format!(
@@ -338,7 +350,14 @@ fn plan_lines(spec: &RolloutSpec) -> Vec<String> {
     }
     let judged = spec.strategy == Strategy::Canary;
     for step in &spec.steps {
-        let then = if judged {
+        let then = if let Some(metric) = &spec.metric {
+            let kept = match metric.keep {
+                Keep::A => "the old one",
+                Keep::B => "the new one",
+            };
+            let header = &metric.header;
+            format!("or until {header} tells which one is better; {kept} is kept if it does not")
+        } else if judged {
             let metrics: Vec<_> = spec.judge.metrics.iter().map(|metric| metric.name()).collect();
             format!(
                 "then judged by {} (passes from {}, asks from {})",

@@ -39,6 +39,7 @@ mod snapshots;
 mod up_collect;
 mod up_compile;
 mod up_deploy;
+mod up_experiment;
 mod up_export;
 mod up_forged;
 mod up_idle;

@@ -1,6 +1,11 @@
 //! A release that is tried with copies of requests, on the real platform: callers get every answer from the old one,
 //! what is done for a copy leaves no trace, and the differences are told.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use serde_json::Value;
 
 use crate::platform::{Package, Site, Up};
@@ -81,7 +86,12 @@ fn what_is_done_for_a_copy_leaves_no_trace() {
     let http = format!("[capabilities]\nhttp = [\"http://{}\"]\n", upstream.address);
     let stores = "[capabilities]\nkeyvalue = [\"rates\"]\n".to_owned();
     let fetch = upstream.via("/shop/fetch", "/status/200");
+    let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = echo.local_addr().unwrap().port();
+    let talks = echoes(echo);
+    let socket = format!("[capabilities]\nsockets = [\"tcp://127.0.0.1:{port}\"]\n");
     for (guest, more, path) in [
+        ("p2-sockets", socket, format!("/shop/tcp4/127/0/0/1/{port}")),
         ("p2-keyvalue", stores, "/shop/rates/increment/a/1".to_owned()),
         ("p2-edge", http, fetch),
     ] {
@@ -108,14 +118,30 @@ fn what_is_done_for_a_copy_leaves_no_trace() {
             "{last}"
         );
         assert_eq!(met.bad(), 0);
-        let done = if guest == "p2-edge" {
-            upstream.requests().to_string()
-        } else {
-            up.get("/shop/rates/get/a").text().trim().to_owned()
+        let done = match guest {
+            "p2-edge" => upstream.requests().to_string(),
+            "p2-sockets" => talks.load(Relaxed).to_string(),
+            _ => up.get("/shop/rates/get/a").text().trim().to_owned(),
         };
         assert_eq!(done, met.good().to_string(), "{guest}: once for each caller");
         up.stop();
     }
+}
+
+/// Sends back what comes first on each connection; counts them. Its thread ends with the process.
+fn echoes(listener: TcpListener) -> Arc<AtomicU64> {
+    let talks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&talks);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Relaxed);
+            let mut bytes = [0; 64];
+            if let Ok(count) = stream.read(&mut bytes) {
+                drop(stream.write_all(&bytes[..count]));
+            }
+        }
+    });
+    talks
 }
 
 #[test]

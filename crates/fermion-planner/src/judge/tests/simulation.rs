@@ -10,7 +10,7 @@ const RUNS: u32 = 10_000;
 const EXPOSURE: f64 = 0.05;
 
 /// Seeded random numbers: splitmix64. (Steele, Lea, Flood, 2014)
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn unit(&mut self) -> f64 {
@@ -21,12 +21,12 @@ impl Random {
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn chance(&mut self, probability: f64) -> bool {
+    pub(super) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
     /// A latency: log-normal around 40 ms, spread as requests of one route usually are.
-    fn latency(&mut self) -> f64 {
+    pub(super) fn latency(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         let normal = radius * (std::f64::consts::TAU * self.unit()).cos();
         40.0 * (0.5 * normal).exp()
@@ -39,7 +39,7 @@ impl Random {
 }
 
 /// The share of runs in which something happened is at most `alpha`, allowing for the luck of so many runs.
-fn at_most(count: u32, runs: u32, alpha: f64) {
+pub(super) fn at_most(count: u32, runs: u32, alpha: f64) {
     let (runs, share) = (f64::from(runs), f64::from(count) / f64::from(runs));
     let luck = 3.0 * (alpha * (1.0 - alpha) / runs).sqrt();
     println!("{count} of {runs}: {share}, alpha {alpha}");
