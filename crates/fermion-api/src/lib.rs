@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod git;
 pub mod limits;
 pub mod listener;
 mod objectives;
@@ -16,6 +17,10 @@ mod types;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
+pub use git::{
+    DiffRequest, DiffResult, FieldChange, GitAppView, GitEventView, GitSourceList, GitSourceRequest,
+    GitSourceView, GitSyncRequest,
+};
 pub use objectives::{
     AcknowledgeRequest, AcknowledgementView, AlertList, AlertView, BlameView, BurnView, ChangedView,
     Indicator, ObjectiveList, ObjectiveSpec, ObjectiveView, ReceiverView, SilenceRequest, SilenceView,

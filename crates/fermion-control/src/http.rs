@@ -3,6 +3,7 @@
 mod answer;
 mod blobs;
 mod decisions;
+mod git;
 mod guard;
 mod logs;
 mod objectives;
@@ -61,6 +62,10 @@ impl Control {
             .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
             .route(paths::SILENCE, post(objectives::silence))
             .route(paths::DECISIONS, get(decisions::decisions))
+            .route(paths::DIFF, post(git::diff))
+            .route(paths::GIT_SOURCES, get(git::list).post(git::add))
+            .route(paths::GIT_SOURCE, get(git::show).delete(git::remove))
+            .route(paths::GIT_SYNC, post(git::sync))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))
             .route(paths::TRUST, get(trust::show).put(trust::apply))

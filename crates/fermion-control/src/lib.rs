@@ -10,6 +10,7 @@ mod control;
 mod decisions;
 mod documents;
 mod error;
+mod gitops;
 #[cfg(test)]
 mod harness;
 mod http;

@@ -177,7 +177,9 @@ fn check_repository(text: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("it is neither an address with https://, ssh:// or file:// nor an absolute path".to_owned());
+        return Err(
+            "it is neither an address with https://, ssh:// or file:// nor an absolute path".to_owned(),
+        );
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host) = match authority.rsplit_once('@') {
@@ -193,7 +195,9 @@ fn check_repository(text: &str) -> Result<(), String> {
         "ssh" => {
             let is_user = |user: &str| {
                 user.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+                    && user
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
             };
             if !user.is_none_or(is_user) {
                 return Err("its user is not a plain name; a password has no place here".to_owned());
@@ -204,7 +208,9 @@ fn check_repository(text: &str) -> Result<(), String> {
     }
     let is_host = |host: &str| {
         host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
     };
     if !is_host(host) || path.is_empty() {
         return Err("it has no host, or no path behind it".to_owned());
@@ -215,7 +221,8 @@ fn check_repository(text: &str) -> Result<(), String> {
 /// Stricter than Git (git-check-ref-format), which no name that people give a branch notices.
 fn check_ref_name(text: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/+".contains(&b);
-    let segment = |s: &str| !s.is_empty() && !s.starts_with(['.', '-']) && !s.ends_with('.') && !s.ends_with(".lock");
+    let segment =
+        |s: &str| !s.is_empty() && !s.starts_with(['.', '-']) && !s.ends_with('.') && !s.ends_with(".lock");
     let is_name = text.len() <= GIT_REFERENCE_BYTES_MAX
         && text.bytes().all(plain)
         && !text.contains("..")

@@ -44,7 +44,12 @@ fn compare(field: String, before: &Value, after: &Value, found: &mut Vec<Differe
             let of = |value: &Value, index: usize| value.get(index).cloned().unwrap_or(Value::Null);
             let length = |value: &Value| value.as_array().map_or(0, Vec::len);
             for index in 0..length(before).max(length(after)) {
-                compare(format!("{field}[{index}]"), &of(before, index), &of(after, index), found);
+                compare(
+                    format!("{field}[{index}]"),
+                    &of(before, index),
+                    &of(after, index),
+                    found,
+                );
             }
         }
         _ => found.push(Difference {
@@ -71,7 +76,12 @@ mod tests {
     fn shown(before: Value, after: Value) -> Vec<String> {
         let line = |difference: Difference| {
             let side = |side: Option<String>| side.unwrap_or_else(|| "-".to_owned());
-            format!("{}: {} > {}", difference.field, side(difference.before), side(difference.after))
+            format!(
+                "{}: {} > {}",
+                difference.field,
+                side(difference.before),
+                side(difference.after)
+            )
         };
         differences(&before, &after).into_iter().map(line).collect()
     }
@@ -94,6 +104,9 @@ mod tests {
         );
         assert_eq!(shown(before.clone(), before), Vec::<String>::new());
         assert_eq!(shown(Value::Null, json!({"a": [1]})), ["a[0]: - > 1"]);
-        assert_eq!(shown(json!({"a": 1}), json!({"a": {"b": 1}})), ["a: 1 > {\"b\":1}"]);
+        assert_eq!(
+            shown(json!({"a": 1}), json!({"a": {"b": 1}})),
+            ["a: 1 > {\"b\":1}"]
+        );
     }
 }

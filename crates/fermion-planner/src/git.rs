@@ -102,7 +102,7 @@ pub struct Look<'a> {
     pub records: &'a BTreeMap<String, Record>,
     /// How apps stand; those that are not there have never been deployed.
     pub observed: &'a BTreeMap<String, Observed>,
-    /// Before this time nothing is deployed, because the last try failed for a reason that passes.
+    /// Before this time nothing new is deployed, because the last try failed for a reason that passes.
     pub not_before: u64,
 }
 
@@ -324,7 +324,8 @@ impl Planning<'_> {
             return (None, Standing::Rolling);
         }
         if observed.active.as_ref() == Some(wanted) && observed.coming.is_none() {
-            let is_noted = same.is_some_and(|record| !record.pending && record.held.is_none() && !record.orphaned);
+            let is_noted =
+                same.is_some_and(|record| !record.pending && record.held.is_none() && !record.orphaned);
             return match (observed.is_good, is_noted) {
                 (false, _) => (None, Standing::Starting),
                 (true, true) => (None, Standing::InPlace),
@@ -357,7 +358,9 @@ impl Planning<'_> {
 
     fn apply(&mut self, app: &str, retry: bool) -> (Option<Action>, Standing) {
         let app = app.to_owned();
-        let action = self.is_time(0).then_some(Action::Apply { app, retry });
+        let action = self
+            .is_time(self.look.not_before)
+            .then_some(Action::Apply { app, retry });
         (action, Standing::Due)
     }
 
@@ -379,7 +382,6 @@ impl Planning<'_> {
 
     /// Whether a deploy that is due may begin; otherwise there is a time to look again.
     fn is_time(&mut self, due: u64) -> bool {
-        let due = due.max(self.look.not_before);
         if due <= self.look.now {
             return true;
         }
@@ -428,7 +430,11 @@ pub fn backoff(tries: u32) -> u64 {
 /// anew.
 pub fn heals_after(record: &Record, now: u64) -> u32 {
     let is_quiet = record.healed_at > now || now - record.healed_at >= 2 * GIT_BACKOFF_MAX;
-    if is_quiet { 1 } else { record.heals.saturating_add(1) }
+    if is_quiet {
+        1
+    } else {
+        record.heals.saturating_add(1)
+    }
 }
 
 /// Milliseconds until a source is looked at again: its interval, and some more that differs from source to source and

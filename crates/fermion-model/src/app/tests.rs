@@ -151,7 +151,7 @@ fn a_document_of_one_namespace_stays_in_it() {
     assert_eq!((app.namespace, app.wave), (within.clone(), 2));
     let other = text.replace("{name: a}", "{name: a, namespace: other}");
     let refusal = App::parse_within(&other, "f", &within).unwrap_err().to_string();
-    assert!(refusal.starts_with("f:3:33: metadata.namespace"), "{refusal}");
+    assert!(refusal.starts_with("f:3:32: metadata.namespace"), "{refusal}");
     let source = text.replace("kind: App", "kind: GitSource");
     let refusal = App::parse(&source, "f").unwrap_err().to_string();
     assert!(refusal.contains("`fermion git add`"), "{refusal}");

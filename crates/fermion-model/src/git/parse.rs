@@ -73,7 +73,8 @@ fn reference(spec: &mut Section<'_>) -> Result<GitReference, DocumentError> {
     let tag = spec.parsed::<RefName>("tag", next)?;
     let next = "write the whole id of a commit, in quotes";
     let commit = spec.converted("commit", next, |text| {
-        let is_id = matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_id =
+            matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         is_id
             .then(|| text.to_owned())
             .ok_or_else(|| "it is not the id of a commit".to_owned())
@@ -109,7 +110,10 @@ fn interval(spec: &mut Section<'_>) -> Result<u64, DocumentError> {
     let read = spec.converted("interval", next, |text| {
         let time: Duration = parse_duration(text).map_err(|error| error.to_string())?;
         range.contains(&time).then_some(time).ok_or_else(|| {
-            let (min, max) = (format_duration(GIT_INTERVAL_MIN), format_duration(GIT_INTERVAL_MAX));
+            let (min, max) = (
+                format_duration(GIT_INTERVAL_MIN),
+                format_duration(GIT_INTERVAL_MAX),
+            );
             format!("{text:?} is not from {min} to {max}")
         })
     })?;

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const HEAD: &str = "apiVersion: fermion.dev/v1\nkind: GitSource\nmetadata: {name: shop, namespace: shop}\nspec:\n";
+const HEAD: &str =
+    "apiVersion: fermion.dev/v1\nkind: GitSource\nmetadata: {name: shop, namespace: shop}\nspec:\n";
 
 fn parse(spec: &str) -> Result<GitSource, String> {
     GitSource::parse(&format!("{HEAD}{spec}\n"), "f").map_err(|error| error.to_string())
@@ -40,7 +41,10 @@ fn says_little_and_gets_the_defaults() {
     assert_eq!((source.interval, source.path.as_str()), (120, ""));
     assert!(!source.prune && source.self_heal && source.follow_rewrites);
     let id = "0123456789abcdef0123456789abcdef01234567";
-    let pinned = parse(&format!("  repository: file:///srv/operations.git\n  commit: '{id}'")).unwrap();
+    let pinned = parse(&format!(
+        "  repository: file:///srv/operations.git\n  commit: '{id}'"
+    ))
+    .unwrap();
     assert_eq!(pinned.reference.to_string(), format!("commit {id}"));
 }
 
@@ -48,19 +52,28 @@ fn says_little_and_gets_the_defaults() {
 fn refusals_say_where_and_never_repeat_a_password() {
     for (spec, part) in [
         ("  branch: main", "spec.repository is missing"),
-        ("  repository: http://h/r", "f:5:15: spec.repository: http:// is not taken"),
+        (
+            "  repository: http://h/r",
+            "f:5:15: spec.repository: http:// is not taken",
+        ),
         ("  repository: ext::sh -c id", "spec.repository: "),
         ("  repository: ext://sh/id", "ext:// is not taken"),
         ("  repository: git@host:r.git", "neither an address"),
         ("  repository: --upload-pack=id", "neither an address"),
-        ("  repository: https://me:hunter2@host/r", "name files under credentials"),
+        (
+            "  repository: https://me:hunter2@host/r",
+            "name files under credentials",
+        ),
         ("  repository: ssh://me:hunter2@host/r", "a password has no place"),
         ("  repository: ssh://-oProxyCommand=id/r", "no host"),
         ("  repository: ssh://git@host/r", "spec.credentials is missing"),
         ("  repository: /r\n  branch: --force", "f:6:11: spec.branch"),
         ("  repository: /r\n  branch: a..b", "spec.branch"),
         ("  repository: /r\n  branch: a.lock", "spec.branch"),
-        ("  repository: /r\n  branch: a\n  tag: b", "f:7:8: spec names more than one"),
+        (
+            "  repository: /r\n  branch: a\n  tag: b",
+            "f:7:8: spec names more than one",
+        ),
         ("  repository: /r\n  commit: abc", "not the id of a commit"),
         ("  repository: /r\n  path: ../etc", "spec.path"),
         ("  repository: /r\n  path: /etc", "spec.path"),
@@ -68,8 +81,14 @@ fn refusals_say_where_and_never_repeat_a_password() {
         ("  repository: /r\n  interval: 1ms", "is not from 1s to 24h"),
         ("  repository: /r\n  prune: yes", "is text, not a boolean"),
         ("  repository: /r\n  purne: true", "did you mean \"prune\"?"),
-        ("  repository: /r\n  verify: {allowed_signers: ../node.key}", "spec.verify.allowed_signers"),
-        ("  repository: /r\n  credentials: {token: {file: t}}", "does not fit the repository's address"),
+        (
+            "  repository: /r\n  verify: {allowed_signers: ../node.key}",
+            "spec.verify.allowed_signers",
+        ),
+        (
+            "  repository: /r\n  credentials: {token: {file: t}}",
+            "does not fit the repository's address",
+        ),
     ] {
         let refusal = parse(spec).expect_err(spec);
         assert!(refusal.contains(part), "{spec}: {refusal}");

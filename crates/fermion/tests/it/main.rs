@@ -41,6 +41,7 @@ mod up_compile;
 mod up_deploy;
 mod up_export;
 mod up_forged;
+mod up_git;
 mod up_idle;
 mod up_keyvalue;
 mod up_kill;
