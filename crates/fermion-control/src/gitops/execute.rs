@@ -124,6 +124,7 @@ impl Watcher {
         let (commit, app) = (document.record.commit.clone(), document.app.clone());
         let request = document.wanted.request(retry);
         let by = by(&self.name, &commit);
+        let fields = self.differing(&document).await?;
         let deployed = self.control.deploy(&self.namespace, &app, request, &by).await;
         document.record.pending = false;
         let what = match deployed {
@@ -154,6 +155,11 @@ impl Watcher {
             }
         };
         (state.trouble, state.tries, state.not_before) = (None, 0, 0);
+        let what = if fields.is_empty() {
+            what
+        } else {
+            format!("{what}; new is {fields}")
+        };
         state.note(self.event(kind, Some(&commit), Some(app.as_str()), what));
         self.write(&document, Some(revision)).await.map(drop)
     }
@@ -185,6 +191,7 @@ impl Watcher {
         state: &mut StateDocument,
     ) -> Result<(), Error> {
         document.record.held = Some(why.to_owned());
+        (state.trouble, state.tries, state.not_before) = (None, 0, 0);
         let app = document.app.to_string();
         let what = format!("{why}; it is left so until Git says something else of it");
         state.note(self.event("held", Some(&document.record.commit), Some(&app), what));

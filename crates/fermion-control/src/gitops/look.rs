@@ -10,13 +10,15 @@ use fermion_planner::git::{Commit, Look, Observed, Outcome, Plan, Policy, Record
 use super::mirror::Mirror;
 use super::render::{Refusal, Rendered};
 use super::short;
-use super::stored::{
-    Event, GitAppDocument, Rejected, SourceDocument, StateDocument, fields_of, print_of, state_key,
-};
+use super::stored::{Event, GitAppDocument, Rejected, SourceDocument, StateDocument, print_of, state_key};
+use super::view::changes;
 use crate::documents::ChangeKind;
 use crate::limits::GIT_PASSES_MAX;
 use crate::plan::{KnownApp, State};
 use crate::{Control, Error};
+
+/// Fields that an event names; `git status` and `diff` have all of them.
+const FIELDS_NAMED_MAX: usize = 8;
 
 /// What follows one source knows that is not stored.
 pub(super) struct Watcher {
@@ -364,19 +366,27 @@ impl Watcher {
     async fn drift(&self, document: &GitAppDocument) -> Result<String, Error> {
         let now = self.control.read_state().await?;
         let there = now.apps.get(&format!("{}/{}", self.namespace, document.app));
-        let active = there.and_then(|there| there.releases.get(&there.document.active?));
-        let (Some(active), Some(there)) = (active, there) else {
-            return Ok("it is not there any more".to_owned());
-        };
-        let before = fields_of(active, &document.wanted);
-        let differences = fermion_planner::difference::differences(&document.wanted.fields(), &before);
-        let fields: Vec<_> = differences.into_iter().take(8).map(|found| found.field).collect();
-        Ok(format!(
-            "{} by {} differs in {}",
-            active.number,
-            there.document.changed.by,
-            fields.join(", ")
-        ))
+        Ok(
+            match there.and_then(|there| Some((there, there.document.active?))) {
+                Some((there, active)) => format!(
+                    "{active} by {} differs in {}",
+                    there.document.changed.by,
+                    self.differing(document).await?
+                ),
+                None => "it is not there any more".to_owned(),
+            },
+        )
+    }
+
+    /// The fields in which what is active is not what is wanted, as people read them.
+    pub(super) async fn differing(&self, document: &GitAppDocument) -> Result<String, Error> {
+        let now = self.control.read_state().await?;
+        let fields: Vec<_> = changes(&now, document)
+            .into_iter()
+            .take(FIELDS_NAMED_MAX)
+            .map(|change| change.field)
+            .collect();
+        Ok(fields.join(", "))
     }
 
     fn note_outcome(&mut self, state: &mut StateDocument, commit: Option<String>, outcome: Outcome) {
@@ -407,7 +417,7 @@ impl Watcher {
                 }
             }
             Outcome::Done => {
-                state.failed = None;
+                (state.failed, state.trouble, state.tries) = (None, None, 0);
                 if state
                     .applied
                     .as_ref()
@@ -430,21 +440,22 @@ impl Watcher {
 /// Why what was applied is not active, if it was taken back and not just replaced.
 fn went_back(there: &KnownApp, known: Option<&GitAppDocument>) -> Option<String> {
     let document = &there.document;
-    let changed = &document.changed;
-    match changed.kind {
+    let failed = known.and_then(|known| known.release);
+    if let Some((number, problem)) = failed.and_then(|number| Some((number, document.problem_of(number)?))) {
+        return Some(format!(
+            "{number} went back: {} ({})",
+            problem.message, problem.code
+        ));
+    }
+    let by = &document.changed.by;
+    match document.changed.kind {
         ChangeKind::Rollback => {
             let to = document
                 .active
                 .map_or_else(String::new, |active| format!(" to {active}"));
-            return Some(format!("{} rolled it back{to}", changed.by));
+            Some(format!("{by} rolled it back{to}"))
         }
-        ChangeKind::Retire => return Some(format!("{} took it out of service", changed.by)),
-        ChangeKind::Deploy | ChangeKind::Rollout | ChangeKind::Return => {}
+        ChangeKind::Retire => Some(format!("{by} took it out of service")),
+        ChangeKind::Deploy | ChangeKind::Rollout | ChangeKind::Return => None,
     }
-    let number = known.and_then(|known| known.release)?;
-    let problem = document.problem_of(number)?;
-    Some(format!(
-        "{number} went back: {} ({})",
-        problem.message, problem.code
-    ))
 }

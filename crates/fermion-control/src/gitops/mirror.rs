@@ -316,6 +316,37 @@ mod tests {
         assert_eq!(contents(vec![again()], b"abc missing\n"), None);
     }
 
+    /// A source that is reached with a token in the file `token`.
+    fn source() -> GitSource {
+        let text = "apiVersion: fermion.dev/v1\nkind: GitSource\nmetadata: {name: a}\nspec:\n  \
+                    repository: https://h/r\n  credentials: {token: {file: token}}\n";
+        GitSource::parse(text, "f").unwrap()
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_of_its_own_and_is_in_no_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::new(folder.path(), &Namespace::default(), &"a".parse().unwrap());
+        let refused = |part: &str| {
+            let error = mirror.reach(&source()).err().expect("it is refused").to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        refused("No such file");
+        let file = folder.path().join("keys/token");
+        std::fs::create_dir_all(folder.path().join("keys")).unwrap();
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let readable_by =
+            |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        readable_by(0o644);
+        refused("chmod 600");
+        readable_by(0o600);
+        let reach = mirror.reach(&source()).unwrap();
+        // `git:hunter2`
+        let header = "Authorization: Basic Z2l0Omh1bnRlcjI=".to_owned();
+        assert_eq!(reach.config, [("http.extraHeader".to_owned(), header)]);
+        assert_eq!(reach.secrets, ["hunter2", "Z2l0Omh1bnRlcjI="]);
+    }
+
     #[test]
     fn the_shell_gets_paths_whole() {
         assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");

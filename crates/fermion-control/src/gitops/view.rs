@@ -88,7 +88,7 @@ fn word(standing: Standing) -> String {
 }
 
 /// What is active of an app and not as it was applied.
-fn changes(now: &State, known: &GitAppDocument) -> Vec<FieldChange> {
+pub(super) fn changes(now: &State, known: &GitAppDocument) -> Vec<FieldChange> {
     let there = now.apps.get(&format!("{}/{}", known.namespace, known.app));
     let active = there.and_then(|there| there.releases.get(&there.document.active?));
     let active = active.map_or(serde_json::Value::Null, |active| fields_of(active, &known.wanted));

@@ -79,250 +79,106 @@ fn apply(retry: bool) -> Vec<Action> {
     vec![Action::Apply { app: app(), retry }]
 }
 
-fn held(why: &str) -> Vec<Action> {
-    vec![Action::Hold {
-        app: app(),
-        why: why.to_owned(),
-    }]
+/// What the commit wants, what was done, how the app stands (versions, with marks), what is to be done.
+const ONE: &str = "
+case                              | git | record        | app           | action | standing
+new                               | 1   | -             | -             | apply  | due
+there already                     | 1   | -             | 1             | adopt  | in-place
+in place                          | 1   | 1             | 1             | -      | in-place
+on trial                          | 1   | 1             | 1 trial       | -      | starting
+changed                           | 2   | 1             | 1             | apply  | due
+rolled out                        | 2   | 2             | 1 coming=2    | -      | rolling
+rolled out by hand                | 2   | -             | 1 coming=2    | -      | rolling
+reverted while it is rolled out   | 1   | 2             | 1 coming=2    | apply  | due
+another is rolled out by hand     | 1   | 1             | 1 coming=2    | -      | busy
+cut off before the deploy         | 2   | 2 pending     | 1             | apply  | due
+cut off after an older rollback   | 2   | 2 pending     | 1 back        | apply  | due
+went back                         | 2   | 2             | 1 back        | hold   | held
+held                              | 2   | 2 held        | 1             | -      | held
+held, and changed by hand         | 2   | 2 held        | 3             | -      | held
+held, and there after all         | 2   | 2 held        | 2             | adopt  | in-place
+held, and Git goes on             | 3   | 2 held        | 1 back        | apply  | due
+held, and Git asks for it anew    | 2   | 1             | 1 quarantined | retry  | due
+taken back before Git knew it     | 2   | -             | 1 quarantined | hold   | held
+drifted                           | 1   | 1             | 2             | heal   | drifted
+taken away                        | 1   | 1             | -             | heal   | drifted
+drifted again at once             | 1   | 1 heals=1@999 | 2             | -      | drifted
+drifted again later               | 1   | 1 heals=1@998 | 2             | heal   | drifted
+the clock was set back            | 1   | 1 heals=5@2000| 2             | heal   | drifted
+no new commit, drifted            | -   | 1             | 2             | heal   | drifted
+no new commit, cut off            | -   | 1 pending     | -             | apply  | due
+no new commit, and stayed behind  | -   | 1 orphaned    | 2             | -      | orphaned
+";
+
+fn read_record(text: &str) -> Option<Record> {
+    let mut words = text.split(' ');
+    let mut record = record(words.next()?.parse().ok()?);
+    for word in words {
+        match word {
+            "pending" => record.pending = true,
+            "held" => record.held = Some("worse".to_owned()),
+            "orphaned" => record.orphaned = true,
+            heals => {
+                let (heals, at) = heals.strip_prefix("heals=").unwrap().split_once('@').unwrap();
+                (record.heals, record.healed_at) = (heals.parse().unwrap(), at.parse().unwrap());
+            }
+        }
+    }
+    Some(record)
+}
+
+fn read_app(text: &str) -> Observed {
+    let mut words = text.split(' ');
+    let Ok(version) = words.next().unwrap().parse() else {
+        return Observed::default();
+    };
+    let mut observed = active(version);
+    for word in words {
+        match word {
+            "trial" => observed.is_good = false,
+            "back" => observed.went_back = Some("worse".to_owned()),
+            "quarantined" => observed.quarantined = Some("bad".to_owned()),
+            coming => {
+                let version = coming.strip_prefix("coming=").unwrap().parse().unwrap();
+                observed.coming = Some(print(version));
+            }
+        }
+    }
+    observed
+}
+
+fn word(actions: &[Action]) -> &str {
+    match actions {
+        [] => "-",
+        [Action::Apply { retry: false, .. }] => "apply",
+        [Action::Apply { retry: true, .. }] => "retry",
+        [Action::Heal { .. }] => "heal",
+        [Action::Hold { .. }] => "hold",
+        [Action::Adopt { .. }] => "adopt",
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn what_is_done_with_one_app() {
-    let coming = |version: u8, observed: Observed| Observed {
-        coming: Some(print(version)),
-        ..observed
-    };
-    let went_back = |observed: Observed| Observed {
-        went_back: Some("worse".to_owned()),
-        ..observed
-    };
-    let quarantined = |observed: Observed| Observed {
-        quarantined: Some("bad".to_owned()),
-        ..observed
-    };
-    let on_hold = |version| Record {
-        held: Some("worse".to_owned()),
-        ..record(version)
-    };
-    let pending = |version| Record {
-        pending: true,
-        ..record(version)
-    };
-    let healed = |heals, healed_at| Record {
-        heals,
-        healed_at,
-        ..record(1)
-    };
-    let starting = Observed {
-        is_good: false,
-        ..active(1)
-    };
-    let adopt = || vec![Action::Adopt { app: app() }];
-    let heal = || vec![Action::Heal { app: app() }];
-    let none = Observed::default;
-    for (case, wanted, record, observed, actions, standing) in [
-        ("new", Some(1), None, none(), apply(false), Standing::Due),
-        (
-            "there already",
-            Some(1),
-            None,
-            active(1),
-            adopt(),
-            Standing::InPlace,
-        ),
-        (
-            "in place",
-            Some(1),
-            Some(record(1)),
-            active(1),
-            vec![],
-            Standing::InPlace,
-        ),
-        (
-            "on trial",
-            Some(1),
-            Some(record(1)),
-            starting,
-            vec![],
-            Standing::Starting,
-        ),
-        (
-            "changed",
-            Some(2),
-            Some(record(1)),
-            active(1),
-            apply(false),
-            Standing::Due,
-        ),
-        (
-            "rolled out",
-            Some(2),
-            Some(record(2)),
-            coming(2, active(1)),
-            vec![],
-            Standing::Rolling,
-        ),
-        (
-            "rolled out by hand",
-            Some(2),
-            None,
-            coming(2, active(1)),
-            vec![],
-            Standing::Rolling,
-        ),
-        (
-            "reverted while it is rolled out",
-            Some(1),
-            Some(record(2)),
-            coming(2, active(1)),
-            apply(false),
-            Standing::Due,
-        ),
-        (
-            "another is rolled out by hand",
-            Some(1),
-            Some(record(1)),
-            coming(2, active(1)),
-            vec![],
-            Standing::Busy,
-        ),
-        (
-            "cut off before the deploy",
-            Some(2),
-            Some(pending(2)),
-            active(1),
-            apply(false),
-            Standing::Due,
-        ),
-        (
-            "cut off after an older rollback",
-            Some(2),
-            Some(pending(2)),
-            went_back(active(1)),
-            apply(false),
-            Standing::Due,
-        ),
-        (
-            "went back",
-            Some(2),
-            Some(record(2)),
-            went_back(active(1)),
-            held("worse"),
-            Standing::Held,
-        ),
-        (
-            "held",
-            Some(2),
-            Some(on_hold(2)),
-            active(1),
-            vec![],
-            Standing::Held,
-        ),
-        (
-            "held, and changed by hand",
-            Some(2),
-            Some(on_hold(2)),
-            active(3),
-            vec![],
-            Standing::Held,
-        ),
-        (
-            "held, and there after all",
-            Some(2),
-            Some(on_hold(2)),
-            active(2),
-            adopt(),
-            Standing::InPlace,
-        ),
-        (
-            "held, and Git goes on",
-            Some(3),
-            Some(on_hold(2)),
-            went_back(active(1)),
-            apply(false),
-            Standing::Due,
-        ),
-        (
-            "held, and Git asks for it anew",
-            Some(2),
-            Some(record(1)),
-            quarantined(active(1)),
-            apply(true),
-            Standing::Due,
-        ),
-        (
-            "taken back before Git knew it",
-            Some(2),
-            None,
-            quarantined(active(1)),
-            held("bad"),
-            Standing::Held,
-        ),
-        (
-            "drifted",
-            Some(1),
-            Some(record(1)),
-            active(2),
-            heal(),
-            Standing::Drifted,
-        ),
-        (
-            "taken away",
-            Some(1),
-            Some(record(1)),
-            none(),
-            heal(),
-            Standing::Drifted,
-        ),
-        (
-            "drifted again at once",
-            Some(1),
-            Some(healed(1, 999)),
-            active(2),
-            vec![],
-            Standing::Drifted,
-        ),
-        (
-            "drifted again later",
-            Some(1),
-            Some(healed(1, 998)),
-            active(2),
-            heal(),
-            Standing::Drifted,
-        ),
-        (
-            "the clock was set back",
-            Some(1),
-            Some(healed(5, 2_000)),
-            active(2),
-            heal(),
-            Standing::Drifted,
-        ),
-        (
-            "no new commit, drifted",
-            None,
-            Some(record(1)),
-            active(2),
-            heal(),
-            Standing::Drifted,
-        ),
-        (
-            "no new commit, cut off",
-            None,
-            Some(pending(1)),
-            none(),
-            apply(false),
-            Standing::Due,
-        ),
-    ] {
+    for line in ONE.lines().skip(2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, git, record, app, action, standing] = cells[..] else {
+            panic!("{line}")
+        };
+        let (actions, found) = one(git.parse().ok(), read_record(record), read_app(app), STRICT);
+        let found = serde_json::to_value(found).unwrap();
         assert_eq!(
-            one(wanted, record, observed, STRICT),
-            (actions, standing),
-            "{case}"
+            (word(&actions), found.as_str()),
+            (action, Some(standing)),
+            "{line}"
         );
     }
     let (actions, standing) = one(Some(1), Some(record(1)), active(2), MILD);
     assert_eq!((actions, standing), (vec![], Standing::Drifted), "report only");
+    let why = "worse".to_owned();
+    let (actions, _) = one(Some(2), Some(record(2)), read_app("1 back"), STRICT);
+    assert_eq!(actions, [Action::Hold { app: app(), why }]);
 }
 
 /// Several apps: name, wave, wanted version, version that is active.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde_json::Value;
 
-use crate::platform::operations::{FOLDER, Repository, app, git, in_place, pack, shop, until};
+use crate::platform::operations::{FOLDER, Repository, app, git, in_place, pack, shop, until, vanishes};
 use crate::platform::{Site, Up};
 use crate::support::Ask;
 
@@ -105,6 +105,7 @@ fn a_commit_is_applied_and_drift_is_healed() {
     let removed = up.run(&["git", "remove", "ops"]).json();
     assert_eq!(removed["name"], "ops");
     up.run(&["git", "status", "ops"]).refused("NO_SUCH_SOURCE");
+    vanishes(&site.data().join("git/mirrors/default/ops"));
     up.get("/shop/").expect(200, "Hello, world!\n");
     up.stop();
 }

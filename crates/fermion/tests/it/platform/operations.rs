@@ -139,3 +139,13 @@ pub(crate) fn in_place(up: &Up, commit: &str) -> Value {
         view["state"] == "in-place" && view["applied"] == commit
     })
 }
+
+/// Waits until there is nothing at a path.
+#[track_caller]
+pub(crate) fn vanishes(path: &Path) {
+    let begun = std::time::Instant::now();
+    while path.exists() {
+        assert!(begun.elapsed() < PATIENCE, "{} stays", path.display());
+        std::thread::yield_now();
+    }
+}
