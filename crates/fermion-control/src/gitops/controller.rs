@@ -114,6 +114,8 @@ impl Control {
                 }),
                 Err(error) => {
                     tracing::error!(%namespace, %name, %error, "a git source cannot be looked at; trying again");
+                    // Another source may have the app by now: all is checked again.
+                    watcher.rendered = None;
                     Some(Instant::now() + GIT_PAUSE)
                 }
             };

@@ -19,6 +19,9 @@ use crate::limits::{
 /// What the newest commit that counts is called in the copy.
 const HEAD: &str = "refs/fermion/head";
 
+/// What Git says of a copy that a kill has left in the middle of something.
+const DAMAGED: &[&str] = &[".lock': File exists", "is corrupt", "object file"];
+
 /// One document of a commit, as it lies there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
@@ -92,8 +95,23 @@ impl Mirror {
         self.run(init).await?.done().map(drop)
     }
 
-    /// Brings the copy up to date; gives the id of the commit that counts.
+    /// Brings the copy up to date; gives the id of the commit that counts. A copy that a kill has left damaged is made anew.
     pub(super) async fn fetch(&self, source: &GitSource) -> Result<String, Error> {
+        match self.try_fetch(source).await {
+            Err(Error::Git { why, .. }) if DAMAGED.iter().any(|words| why.contains(words)) => {
+                tracing::warn!(folder = %self.folder.display(), why, "the copy of a repository is made anew");
+                let removed = tokio::fs::remove_dir_all(&self.folder).await;
+                removed.map_err(|error| Error::Git {
+                    doing: "make its copy of the repository anew",
+                    why: error.to_string(),
+                })?;
+                self.try_fetch(source).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn try_fetch(&self, source: &GitSource) -> Result<String, Error> {
         self.open().await?;
         let there = match &source.reference {
             GitReference::Branch(name) => format!("refs/heads/{name}"),
@@ -316,19 +334,65 @@ mod tests {
         assert_eq!(contents(vec![again()], b"abc missing\n"), None);
     }
 
-    /// A source that is reached with a token in the file `token`.
-    fn source() -> GitSource {
-        let text = "apiVersion: fermion.dev/v1\nkind: GitSource\nmetadata: {name: a}\nspec:\n  \
-                    repository: https://h/r\n  credentials: {token: {file: token}}\n";
-        GitSource::parse(text, "f").unwrap()
+    fn source(spec: &str) -> GitSource {
+        let head = "apiVersion: fermion.dev/v1\nkind: GitSource\nmetadata: {name: a}\nspec: ";
+        GitSource::parse(&format!("{head}{spec}\n"), "f").unwrap()
+    }
+
+    fn mirror(folder: &Path) -> Mirror {
+        Mirror::new(folder, &Namespace::default(), &"a".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_was_left_locked_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let bare = folder.path().join("operations.git");
+        std::fs::create_dir(&bare).unwrap();
+        let at = async |arguments: &[&str], input: &str| {
+            let mut call = call("prepare", arguments);
+            call.input = input.as_bytes().to_vec();
+            run(&bare, call).await.unwrap().line().unwrap()
+        };
+        at(&["init", "--quiet", "--bare", "--template="], "").await;
+        let blob = at(&["hash-object", "-w", "--stdin"], "kind: App\n").await;
+        let tree = at(&["mktree"], &format!("100644 blob {blob}\tshop.yaml\n")).await;
+        let commit = at(&["commit-tree", &tree, "-m", "first"], "").await;
+        at(&["update-ref", "refs/heads/main", &commit], "").await;
+        at(&["tag", "-a", "-m", "one", "v1", &commit], "").await;
+
+        let mirror = mirror(folder.path());
+        let address = bare.display();
+        for reference in [
+            "branch: main".to_owned(),
+            "tag: v1".to_owned(),
+            format!("commit: '{commit}'"),
+        ] {
+            let source = source(&format!("{{repository: {address}, {reference}}}"));
+            assert_eq!(mirror.fetch(&source).await.unwrap(), commit, "{reference}");
+        }
+        let lock = mirror.folder.join("refs/fermion/head.lock");
+        std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        let next = at(&["commit-tree", &tree, "-p", &commit, "-m", "second"], "").await;
+        at(&["update-ref", "refs/heads/main", &next], "").await;
+        let source = source(&format!("{{repository: {address}}}"));
+        assert_eq!(mirror.fetch(&source).await.unwrap(), next);
+        assert!(mirror.follows(&commit, &next).await.unwrap());
+        assert!(!mirror.follows(&next, &commit).await.unwrap());
+        let files = mirror.files(&next, "").await.unwrap().unwrap();
+        assert_eq!(
+            (files.len(), files[0].bytes.as_slice()),
+            (1, b"kind: App\n".as_slice())
+        );
     }
 
     #[test]
     fn a_token_comes_from_a_file_of_its_own_and_is_in_no_message() {
         let folder = tempfile::tempdir().unwrap();
-        let mirror = Mirror::new(folder.path(), &Namespace::default(), &"a".parse().unwrap());
+        let mirror = mirror(folder.path());
+        let source = source("{repository: https://h/r, credentials: {token: {file: token}}}");
         let refused = |part: &str| {
-            let error = mirror.reach(&source()).err().expect("it is refused").to_string();
+            let error = mirror.reach(&source).err().expect("it is refused").to_string();
             assert!(error.contains(part), "{error}");
         };
         refused("No such file");
@@ -340,7 +404,7 @@ mod tests {
         readable_by(0o644);
         refused("chmod 600");
         readable_by(0o600);
-        let reach = mirror.reach(&source()).unwrap();
+        let reach = mirror.reach(&source).unwrap();
         // `git:hunter2`
         let header = "Authorization: Basic Z2l0Omh1bnRlcjI=".to_owned();
         assert_eq!(reach.config, [("http.extraHeader".to_owned(), header)]);

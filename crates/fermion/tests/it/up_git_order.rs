@@ -59,7 +59,24 @@ fn waves_come_one_after_the_other_and_end_at_what_fails() {
     up.run(&["git", "sync", "ops"]).done();
     in_place(&up, &mended);
     assert_eq!(up.app("shop")["active"]["version"], "1.0.1");
+    another_source_does_not_get_them(&site, &up);
     up.stop();
+}
+
+/// An app belongs to one source.
+#[track_caller]
+fn another_source_does_not_get_them(site: &Site, up: &Up) {
+    let file = site.path().join("source.yaml");
+    let document = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, document.replace("{name: ops}", "{name: other}")).unwrap();
+    up.run(&["git", "add", file.to_str().unwrap()]).done();
+    let ran = up.run(&["git", "sync", "other"]);
+    assert!(
+        ran.stderr
+            .contains("basket.yaml:3:18: metadata.name: basket belongs to the Git source ops"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
