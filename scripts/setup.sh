@@ -23,10 +23,14 @@ esac
 # The build links native code; demo, tests and benchmark ask questions with curl.
 need cc gcc
 need curl curl
+# Sources in Git are followed with the program.
+need git git
 case $1 in
   test)
     # Kills a deploy at each of its steps.
     need strace strace
+    # Signs commits.
+    need ssh-keygen openssh-client
     # Foreign tools that our packages are tried with, and a registry that knows no referrers.
     need skopeo skopeo
     need docker-registry docker-registry

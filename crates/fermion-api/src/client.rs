@@ -1,6 +1,7 @@
 //! The client of the admin API: one connection pool to one loopback address, the token on every request, every wait
 //! and every answer bounded.
 
+mod git;
 mod logs;
 mod transport;
 

@@ -6,6 +6,7 @@
 mod client;
 mod error;
 mod freezes;
+mod git;
 pub mod limits;
 pub mod listener;
 mod objectives;
@@ -18,6 +19,10 @@ mod types;
 pub use client::{Client, LogLines};
 pub use error::Error;
 pub use freezes::{FreezeList, FreezeRequest, FreezeView};
+pub use git::{
+    DiffRequest, DiffResult, FieldChange, GitAppView, GitEventView, GitSourceList, GitSourceRequest,
+    GitSourceView, GitSyncRequest,
+};
 pub use objectives::{
     AcknowledgeRequest, AcknowledgementView, AlertList, AlertView, BlameView, BurnView, ChangedView,
     Indicator, ObjectiveList, ObjectiveSpec, ObjectiveView, ReceiverView, SilenceRequest, SilenceView,

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, freezes, objectives, paths, rollout, types};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, freezes, git, objectives, paths, rollout, types};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
@@ -282,10 +282,76 @@ fn of_objectives() -> Vec<Endpoint> {
     ]
 }
 
+fn of_git() -> Vec<Endpoint> {
+    let source = Some((JSON, Some("GitSourceView")));
+    vec![
+        Endpoint {
+            answer: ("200", Some((JSON, Some("DiffResult")))),
+            refusals: &["413", "415", "422"],
+            ..post(paths::DIFF, "diff", "What a deploy would change", "DiffRequest")
+        },
+        get(
+            paths::GIT_SOURCES,
+            "git-sources",
+            "The Git sources of a namespace",
+            JSON,
+            Some("GitSourceList"),
+        ),
+        Endpoint {
+            answer: ("200", source),
+            refusals: &["413", "415", "422"],
+            ..post(
+                paths::GIT_SOURCES,
+                "add-git-source",
+                "Hand a Git source over, or another version of one",
+                "GitSourceRequest",
+            )
+        },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::GIT_SOURCE,
+                "git-source",
+                "A Git source, its apps and what happened",
+                JSON,
+                Some("GitSourceView"),
+            )
+        },
+        Endpoint {
+            method: HttpMethod::Delete,
+            refusals: &["404"],
+            ..get(
+                paths::GIT_SOURCE,
+                "remove-git-source",
+                "Take a Git source away; its apps stay",
+                JSON,
+                Some("GitSourceView"),
+            )
+        },
+        Endpoint {
+            answer: ("200", source),
+            refusals: &["404", "415"],
+            ..post(
+                paths::GIT_SYNC,
+                "sync-git-source",
+                "Look at a Git source now",
+                "GitSyncRequest",
+            )
+        },
+    ]
+}
+
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
-    let endpoints = [reads(), rollouts(), of_freezes(), changes(), of_objectives()];
+    let endpoints = [
+        reads(),
+        rollouts(),
+        of_freezes(),
+        changes(),
+        of_objectives(),
+        of_git(),
+    ];
     for endpoint in endpoints.into_iter().flatten() {
         // Two operations on one path are merged by the builder.
         items = items.path(
@@ -310,6 +376,11 @@ pub fn openapi() -> String {
     with_parts::<objectives::AlertList>(&mut schemas);
     with_parts::<objectives::AcknowledgeRequest>(&mut schemas);
     with_parts::<objectives::SilenceRequest>(&mut schemas);
+    with_parts::<git::GitSourceList>(&mut schemas);
+    with_parts::<git::GitSourceRequest>(&mut schemas);
+    with_parts::<git::GitSyncRequest>(&mut schemas);
+    with_parts::<git::DiffRequest>(&mut schemas);
+    with_parts::<git::DiffResult>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
     with_parts::<types::CollectRequest>(&mut schemas);
     with_parts::<types::CollectResult>(&mut schemas);
@@ -346,7 +417,7 @@ fn operation(endpoint: &Endpoint) -> Operation {
     let mut operation = Operation::builder()
         .operation_id(Some(endpoint.id))
         .summary(Some(endpoint.summary));
-    for name in ["namespace", "app", "digest"] {
+    for name in ["namespace", "app", "source", "digest"] {
         if endpoint.path.contains(&format!("{{{name}}}")) {
             operation = operation.parameter(parameter(name, ParameterIn::Path, Type::String));
         }

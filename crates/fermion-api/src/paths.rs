@@ -1,6 +1,6 @@
 //! The paths of the API, once: the server routes by the templates, the client fills them in.
 
-use fermion_model::{AppName, Digest, Namespace};
+use fermion_model::{AppName, Digest, Namespace, SourceName};
 
 /// GET: is the process there. The only path without a token.
 pub const HEALTH: &str = "/healthz";
@@ -38,6 +38,14 @@ pub const TRUST: &str = "/api/v1/trust";
 pub const DECISIONS: &str = "/api/v1/decisions";
 /// POST [`crate::CollectRequest`]: [`crate::CollectResult`].
 pub const COLLECT: &str = "/api/v1/gc";
+/// POST [`crate::DiffRequest`]: [`crate::DiffResult`].
+pub const DIFF: &str = "/api/v1/namespaces/{namespace}/apps/{app}/diff";
+/// GET: [`crate::GitSourceList`]; POST [`crate::GitSourceRequest`]: [`crate::GitSourceView`].
+pub const GIT_SOURCES: &str = "/api/v1/namespaces/{namespace}/git-sources";
+/// GET: [`crate::GitSourceView`]; DELETE: the same, of what was taken away.
+pub const GIT_SOURCE: &str = "/api/v1/namespaces/{namespace}/git-sources/{source}";
+/// POST [`crate::GitSyncRequest`]: [`crate::GitSourceView`].
+pub const GIT_SYNC: &str = "/api/v1/namespaces/{namespace}/git-sources/{source}/sync";
 /// HEAD: is it there; PUT: the bytes.
 pub const BLOB: &str = "/api/v1/blobs/{digest}";
 
@@ -56,6 +64,18 @@ pub fn of_app(template: &str, namespace: &Namespace, app: &AppName) -> String {
 /// [`FREEZE`] of one name.
 pub fn freeze(id: &str) -> String {
     FREEZE.replace("{id}", id)
+}
+
+/// [`GIT_SOURCES`] of one namespace.
+pub fn git_sources(namespace: &Namespace) -> String {
+    GIT_SOURCES.replace("{namespace}", namespace.as_str())
+}
+
+/// One of the templates that name a source, filled in.
+pub fn of_source(template: &str, namespace: &Namespace, source: &SourceName) -> String {
+    template
+        .replace("{namespace}", namespace.as_str())
+        .replace("{source}", source.as_str())
 }
 
 /// [`BLOB`] of one digest.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
 use crate::known::Known;
-use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_MAX};
+use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, GIT_FETCHES_MAX, PULLS_MAX, UPLOADS_MAX};
 use crate::plan::{KnownApp, State};
 use crate::receivers::Receivers;
 use crate::slo::Slo;
@@ -38,6 +39,8 @@ pub struct ControlConfig {
     pub node: String,
     /// The version of fermion that `status` reports.
     pub version: String,
+    /// Where copies of Git repositories lie, and the keys for them.
+    pub git: PathBuf,
     /// How long a deploy waits for the node; `fermion_api::limits::DEPLOY_WAIT_MAX` outside tests.
     pub deploy_wait_max: Duration,
 }
@@ -91,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) checks: Semaphore,
     pub(crate) uploads: Semaphore,
     pub(crate) pulls: Semaphore,
+    pub(crate) fetches: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) slo: Slo,
 }
@@ -118,6 +122,7 @@ impl Control {
             checks: Semaphore::new(CHECKS_MAX),
             uploads: Semaphore::new(UPLOADS_MAX),
             pulls: Semaphore::new(PULLS_MAX),
+            fetches: Semaphore::new(GIT_FETCHES_MAX),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             slo: Slo::default(),
         };

@@ -78,6 +78,8 @@ pub(crate) enum ChangeKind {
     Rollout,
     /// Back to the last good release, because the active one failed.
     Return,
+    /// Out of service.
+    Retire,
 }
 
 impl AppDocument {
@@ -125,6 +127,14 @@ impl AppDocument {
         self.failed.retain(|failed| failed.number != number);
         self.failed.push(FailedRelease { number, problem });
         self.active = self.last_good();
+        self.changed = change;
+    }
+
+    /// Nothing of it is to run.
+    pub(crate) fn retire(&mut self, change: Change) {
+        self.active = None;
+        self.good.clear();
+        self.waiting = None;
         self.changed = change;
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fermion_model::assignment::Problem as NodeProblem;
-use fermion_model::{AppName, NameError, Namespace, ReleaseNumber};
+use fermion_model::{AppName, NameError, Namespace, ReleaseNumber, SourceName};
 
 /// Why control did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,25 @@ pub enum Error {
     Denied {
         /// By whom and why.
         decision: Box<fermion_package::policy::Decision>,
+    },
+    /// The program `git` failed, or the repository's server.
+    #[error("git cannot {doing}: {why}")]
+    Git {
+        /// The operation.
+        doing: &'static str,
+        /// Why, without secrets.
+        why: String,
+    },
+    /// A document is not what it should be.
+    #[error("{0}")]
+    Document(#[from] fermion_model::document::DocumentError),
+    /// No such source.
+    #[error("there is no Git source {source_name} in namespace {namespace}; `fermion git list` lists them")]
+    NoSuchSource {
+        /// The tenant.
+        namespace: Namespace,
+        /// The source.
+        source_name: SourceName,
     },
     /// No incident of that name is open.
     #[error("no incident {id:?} is open; `fermion alerts` lists those that are")]

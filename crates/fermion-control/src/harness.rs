@@ -55,6 +55,7 @@ pub(crate) fn control(folder: &Path, hands: &Hands, receivers: Receivers) -> Con
             listen: "127.0.0.1:0".parse().unwrap(),
             node: "local".to_owned(),
             version: "1.2.3".to_owned(),
+            git: folder.join("git"),
             deploy_wait_max: Duration::from_secs(1),
         },
     })

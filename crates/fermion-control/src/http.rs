@@ -4,6 +4,7 @@ mod answer;
 mod blobs;
 mod decisions;
 mod freezes;
+mod git;
 mod guard;
 mod logs;
 mod objectives;
@@ -64,6 +65,10 @@ impl Control {
             .route(paths::FREEZES, get(freezes::list).post(freezes::add))
             .route(paths::FREEZE, axum::routing::delete(freezes::remove))
             .route(paths::DECISIONS, get(decisions::decisions))
+            .route(paths::DIFF, post(git::diff))
+            .route(paths::GIT_SOURCES, get(git::list).post(git::add))
+            .route(paths::GIT_SOURCE, get(git::show).delete(git::remove))
+            .route(paths::GIT_SYNC, post(git::sync))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))
             .route(paths::TRUST, get(trust::show).put(trust::apply))

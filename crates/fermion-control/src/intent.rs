@@ -3,6 +3,8 @@
 
 mod admit;
 mod checks;
+mod rehearse;
+mod retire;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
 use admit::Applicant;
 use checks::{check_claims, check_config, check_quarantine, check_room, checked_objectives, checked_refs};
+pub(crate) use rehearse::{Rehearsal, Subject};
 
 /// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
 const PRUNED_MAX: usize = 8;
@@ -380,7 +383,7 @@ impl Control {
 
     /// Verifies the package, off the reactor and a few at a time. Gives its facts, and its version's tag if that came
     /// along and is still to be set.
-    async fn check_package(
+    pub(crate) async fn check_package(
         &self,
         digest: Digest,
         refs: Option<Refs>,

@@ -11,6 +11,7 @@ mod decisions;
 mod documents;
 mod error;
 mod freezes;
+mod gitops;
 #[cfg(test)]
 mod harness;
 mod http;

@@ -139,13 +139,40 @@ pub const SEND_BACKOFF_MIN: Duration = Duration::from_secs(1);
 pub const SEND_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// How long an Alertmanager is told to keep an alert that is not over: longer than an incident lasts.
 pub const ALERTMANAGER_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Bytes of a file with a receiver's secret.
-pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
+/// Bytes of a file with a secret: of a receiver, of a repository's server.
+pub const SECRET_FILE_BYTES_MAX: u64 = 16 * 1024;
+/// Git sources of the whole platform: each has a task and a copy of its repository.
+pub const GIT_SOURCES_MAX: usize = 64;
+/// Repositories that are fetched at once: they share one disk and one line.
+pub const GIT_FETCHES_MAX: usize = 4;
+/// Documents of one source: as many apps as one team looks after, and more.
+pub const GIT_DOCUMENTS_MAX: usize = 256;
+/// Bytes of the copy of one repository: one of documents has a few MiB, one of programs fits too.
+pub const GIT_REPOSITORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How often the copy's size is looked at while Git is at work: a fast line brings 64 MiB in that time.
+pub const GIT_SIZE_EVERY: Duration = Duration::from_millis(500);
+/// How long a fetch or a push may take: a first fetch of the largest repository over a slow line.
+pub const GIT_FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long any other step may take: it reads from disk.
+pub const GIT_STEP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a list of a commit's files: some 40,000 of them.
+pub const GIT_LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of what Git says that are kept.
+pub const GIT_WORDS_BYTES_MAX: u64 = 8 * 1024;
+/// Events kept of one source.
+pub const GIT_EVENTS_MAX: usize = 64;
+/// Passes of one look: each wave takes one, and its end another.
+pub const GIT_PASSES_MAX: usize = 64;
+/// How long a look that a person asked for is waited for; it goes on behind that.
+pub const GIT_SYNC_WAIT_MAX: Duration = Duration::from_secs(150);
+/// How soon after a failure of the platform itself a source is looked at again.
+pub const GIT_PAUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(
     WHOLES_AT_ONCE_MAX as u64 * (TALLY_WRITE_EVERY.as_secs() / EVALUATE_EVERY.as_secs())
         >= TALLIES_MAX as u64
 );
+const _: () = assert!(GIT_SYNC_WAIT_MAX.as_secs() < fermion_api::limits::DEPLOY_ANSWER_WAIT_MAX.as_secs());
 const _: () = assert!(FOLLOWERS_MAX + DEPLOYS_MAX + UPLOADS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(DECISIONS_BYTES_MAX < fermion_api::limits::JSON_BYTES_MAX);
 const _: () = assert!(RELEASES_KEPT_MAX > GOOD_RELEASES_MAX);

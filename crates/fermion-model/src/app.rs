@@ -21,8 +21,6 @@ use crate::{AppName, Digest, NameError, Namespace, PackageName, PackageReference
 
 /// The file's name, beside `fermion.toml`.
 pub const APP_FILE: &str = "app.yaml";
-/// The version of the format that this build reads.
-pub const API_VERSION: &str = "fermion.dev/v1";
 
 /// A validated app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +41,8 @@ pub struct App {
     pub rollout: Option<RolloutSpec>,
     /// What it promises; the defaults if nothing is said.
     pub objectives: Option<Vec<ObjectiveSpec>>,
+    /// When it is applied of a commit that changes several apps: lower numbers first.
+    pub wave: u32,
     /// Keys that are written and not in effect yet.
     pub notes: Vec<Unsupported>,
 }
@@ -151,6 +151,7 @@ impl App {
             keyvalue: BTreeSet::new(),
             rollout: None,
             objectives: None,
+            wave: 0,
             notes: Vec::new(),
         })
     }

@@ -2,10 +2,12 @@
 //! every refusal has the same shape (file, line, column, what, what next) and unknown keys are refused in one place.
 //! Refuses to guess: no type is converted, no key is ignored.
 
+mod head;
 mod section;
 pub(crate) mod toml;
 pub(crate) mod yaml;
 
+pub(crate) use head::{Head, read_head};
 pub(crate) use section::Section;
 
 /// The largest file that is read, in bytes: a hundred times what anybody writes by hand.
@@ -108,6 +110,33 @@ impl Value {
     }
 }
 
+/// Refuses a YAML file for a field that is well-formed and does not fit what is there: `field` is a dotted path such as
+/// `spec.package`. The refusal points at the field's value, or at what is nearest above it.
+pub fn refuse_field(
+    text: &str,
+    file: &str,
+    field: &str,
+    why: impl std::fmt::Display,
+    next: impl Into<String>,
+) -> DocumentError {
+    let mut at = START;
+    if let Ok(mut node) = yaml::read(text, file) {
+        for key in field.split('.') {
+            let Value::Table(entries) = node.value else { break };
+            let Some(entry) = entries.into_iter().find(|entry| entry.key == key) else {
+                break;
+            };
+            // A table in block style begins a line below its key, and people look for the key.
+            at = match entry.node.value {
+                Value::Table(_) | Value::List(_) => entry.at,
+                _ => entry.node.at,
+            };
+            node = entry.node;
+        }
+    }
+    at.refuse(file, format!("{field}: {why}"), next)
+}
+
 /// Refuses a file that is too large to be meant.
 pub(crate) fn check_size(text: &str, file: &str) -> Result<(), DocumentError> {
     if text.len() <= DOCUMENT_BYTES_MAX {
@@ -144,6 +173,21 @@ mod tests {
             Position { line: 2, column: 6 }
         );
         assert_eq!(Position::of(text, 999), Position { line: 2, column: 7 });
+    }
+
+    #[test]
+    fn a_field_is_found_or_what_is_above_it() {
+        let text = "kind: App\nspec:\n  package: acme/a:1.0.0\n  config:\n    a: b\n";
+        for (field, start) in [
+            ("spec.package", "f:3:12: spec.package: no; do"),
+            ("spec.config", "f:4:3: "),
+            ("spec.config.a", "f:5:8: "),
+            ("spec.routes", "f:2:1: "),
+            ("metadata.name", "f:1:1: "),
+        ] {
+            let refusal = refuse_field(text, "f", field, "no", "do").to_string();
+            assert!(refusal.starts_with(start), "{refusal}");
+        }
     }
 
     #[test]

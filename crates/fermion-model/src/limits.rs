@@ -89,6 +89,20 @@ pub const RECEIVERS_MAX: usize = 16;
 pub const ROUTE_RULES_MAX: usize = 64;
 /// Arguments of a receiver that is a program.
 pub const COMMAND_ARGUMENTS_MAX: usize = 32;
+/// The last wave of a commit: as many steps as a rollout may have, and room for gaps in their numbers.
+pub const WAVE_MAX: u32 = 1_000;
+/// How often a Git repository is looked at unless its source says otherwise: what Argo CD does.
+pub const GIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(120);
+/// How often one may be looked at: what a server nearby bears.
+pub const GIT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// How seldom: longer, and nobody knows any more that it is looked at.
+pub const GIT_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The longest address of a repository, in bytes.
+pub const GIT_ADDRESS_BYTES_MAX: usize = 1024;
+/// The longest name of a branch or tag, in bytes: file systems that Git runs on take no longer one.
+pub const GIT_REFERENCE_BYTES_MAX: usize = 200;
+/// The longest path in a repository, in bytes.
+pub const GIT_PATH_BYTES_MAX: usize = 512;
 /// The longest config value, in bytes: a setting, not a file.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 

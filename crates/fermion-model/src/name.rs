@@ -104,6 +104,12 @@ label!(
     "namespace"
 );
 
+label!(
+    /// The name of a place that apps are taken from, unique in its namespace; one DNS label.
+    SourceName,
+    "source name"
+);
+
 impl Default for Namespace {
     fn default() -> Self {
         Self("default".to_owned())

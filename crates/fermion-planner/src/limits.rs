@@ -68,3 +68,12 @@ pub const DRAIN: u64 = 30;
 pub const THINNING: Duration = Duration::from_secs(10);
 /// Sticky keys that are remembered for that: some 5 MiB.
 pub const THINNING_KEYS_MAX: usize = 65_536;
+
+/// The most that is added to the time between two looks at a Git repository, in seconds. (Argo CD)
+pub const GIT_JITTER_MAX: u64 = 60;
+/// Seconds after the first try before the second: to change an app back, or to deploy what could not be. (Argo CD)
+pub const GIT_BACKOFF_MIN: u64 = 2;
+/// By how much each pause is longer than the one before.
+pub const GIT_BACKOFF_FACTOR: u64 = 3;
+/// The longest pause, in seconds.
+pub const GIT_BACKOFF_MAX: u64 = 300;

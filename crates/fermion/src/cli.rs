@@ -3,6 +3,7 @@
 mod egress;
 mod export;
 mod freeze;
+mod git;
 mod instances;
 mod judge;
 mod native;
@@ -27,6 +28,7 @@ use fermion_model::units;
 pub(crate) use egress::EgressArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use freeze::{FreezeAction, FreezeArgs};
+pub(crate) use git::{DiffArgs, GitAction, GitArgs};
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
@@ -96,6 +98,10 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Build, pack and sign a project and make it the running platform's new release.
     Deploy(DeployArgs),
+    /// Say, field by field, what a deploy would change.
+    Diff(DiffArgs),
+    /// Follow Git repositories that say which apps there are.
+    Git(GitArgs),
     /// Show what runs where.
     Status(AdminArgs),
     /// Remove from the running platform's store what neither a tag nor a release needs.

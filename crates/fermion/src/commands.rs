@@ -6,7 +6,9 @@ mod apps;
 mod channel;
 mod copy;
 mod decisions;
+mod diff;
 mod freeze;
+mod git;
 mod inspect;
 mod judge;
 mod key;
@@ -53,6 +55,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Copy(arguments) => copy::run(&arguments, json).await,
         Command::Policy(arguments) => policy::run(&arguments, json),
         Command::Deploy(arguments) => stoppable(admin::deploy(&arguments, json)).await,
+        Command::Diff(arguments) => diff::run(&arguments, json).await,
+        Command::Git(arguments) => git::run(&arguments, json).await,
         Command::Status(arguments) => admin::status(&arguments, json).await,
         Command::Gc(arguments) => admin::collect(&arguments, json).await,
         Command::Releases(arguments) => admin::releases(&arguments, json).await,

@@ -56,6 +56,11 @@ impl DataDirectory {
         self.0.join("policy")
     }
 
+    /// Copies of Git repositories, and keys for them.
+    pub(crate) fn git(&self) -> PathBuf {
+        self.0.join("git")
+    }
+
     pub(crate) fn advisories(&self) -> PathBuf {
         self.0.join("advisories")
     }

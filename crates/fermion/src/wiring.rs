@@ -222,6 +222,7 @@ fn control(
             listen: arguments.admin,
             node: LOCAL_NODE.into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            git: data.git(),
             deploy_wait_max: DEPLOY_WAIT_MAX,
         },
     })?;

@@ -69,6 +69,8 @@ impl Bound {
         tasks.spawn(async move { control.run_rollouts(stop).await });
         let (control, stop) = (self.control.clone(), shutdown.clone());
         tasks.spawn(async move { control.run_receivers(stop).await });
+        let (control, stop) = (self.control.clone(), shutdown.clone());
+        tasks.spawn(async move { control.run_git(stop).await });
         // Nodes stop at the same moment, and what they say last still counts.
         let observed = CancellationToken::new();
         let (control, stop) = (self.control.clone(), observed.clone());

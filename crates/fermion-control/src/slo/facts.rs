@@ -46,6 +46,7 @@ fn app(state: &State, name: &str, known: &KnownApp) -> AppFacts {
         ChangeKind::Rollback => "rollback",
         ChangeKind::Return => "return",
         ChangeKind::Rollout => "rollout",
+        ChangeKind::Retire => "retire",
     };
     AppFacts {
         namespace: document.namespace.clone(),

@@ -136,6 +136,7 @@ async fn only_loopback_is_listened_on() {
             listen: listen.parse().unwrap(),
             node: "local".to_owned(),
             version: String::new(),
+            git: platform.folder.path().join("git"),
             deploy_wait_max: std::time::Duration::ZERO,
         },
     };

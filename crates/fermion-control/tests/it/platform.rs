@@ -86,6 +86,7 @@ impl Platform {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 node: "local".to_owned(),
                 version: "1.2.3".to_owned(),
+                git: folder.path().join("git"),
                 deploy_wait_max,
             },
         })

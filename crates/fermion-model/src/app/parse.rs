@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{DocumentError, Node, Section, Value, yaml};
-use crate::limits::{CAPABILITIES_MAX, CONFIG_VALUE_BYTES_MAX, ROUTES_MAX};
+use crate::Namespace;
+use crate::document::{DocumentError, Head, Node, Section, Value, read_head, yaml};
+use crate::limits::{CAPABILITIES_MAX, CONFIG_VALUE_BYTES_MAX, ROUTES_MAX, WAVE_MAX};
 use crate::manifest::{Unsupported, is_key};
 use crate::origin::is_host;
 use crate::release::Route;
 
-use super::{API_VERSION, App, default_routes, objectives, rollout};
+use super::{App, default_routes, objectives, rollout};
 
 const SPEC: &[&str] = &[
     "package",
@@ -19,11 +20,10 @@ const SPEC: &[&str] = &[
     "scale",
     "objectives",
     "rollout",
+    "wave",
 ];
 /// Keys of the format that this version reads and does not act on.
 const SPEC_LATER: &[&str] = &["placement", "scale"];
-/// Kinds of the format that this version does not have.
-const KINDS_LATER: &[&str] = &["Objective", "Policy", "Cell", "GitSource"];
 /// The longest path of a route, in bytes.
 const PATH_BYTES_MAX: usize = 1024;
 /// The most methods of a route: those of the IANA registry fit.
@@ -32,38 +32,20 @@ const METHODS_MAX: usize = 64;
 impl App {
     /// Parses and validates; `file` names the text in refusals.
     pub fn parse(text: &str, file: &str) -> Result<Self, DocumentError> {
-        let mut root = Section::open(
-            file,
-            "",
-            yaml::read(text, file)?,
-            &["apiVersion", "kind", "metadata", "spec"],
-        )?;
-        let next = format!("write apiVersion: {API_VERSION}");
-        root.converted("apiVersion", &next, |text| {
-            if text == API_VERSION {
-                Ok(())
-            } else {
-                Err(format!("{text:?} is not a version this build reads"))
-            }
-        })?
-        .ok_or_else(|| root.missing("apiVersion", &next))?;
-        let next = "write kind: App";
-        root.converted("kind", next, read_kind)?
-            .ok_or_else(|| root.missing("kind", next))?;
+        Self::read(text, file, None)
+    }
 
-        let mut metadata = root
-            .section("metadata", &["name", "namespace"])?
-            .ok_or_else(|| root.missing("metadata", "write metadata: {name: NAME}"))?;
-        let next = "write a name of lower-case letters, digits and '-'";
-        let name = metadata
-            .parsed("name", next)?
-            .ok_or_else(|| metadata.missing("name", next))?
-            .value;
-        let namespace = metadata
-            .parsed("namespace", next)?
-            .map(|placed| placed.value)
-            .unwrap_or_default();
+    /// The same of a document that may be of this namespace only, and is if it says nothing.
+    pub fn parse_within(text: &str, file: &str, namespace: &Namespace) -> Result<Self, DocumentError> {
+        Self::read(text, file, Some(namespace))
+    }
 
+    fn read(text: &str, file: &str, within: Option<&Namespace>) -> Result<Self, DocumentError> {
+        let Head {
+            name,
+            namespace,
+            mut root,
+        } = read_head(yaml::read(text, file)?, file, "App", within)?;
         let mut app = Self {
             routes: default_routes(&name),
             name,
@@ -73,6 +55,7 @@ impl App {
             keyvalue: BTreeSet::new(),
             rollout: None,
             objectives: None,
+            wave: 0,
             notes: Vec::new(),
         };
         if let Some(mut spec) = root.section("spec", SPEC)? {
@@ -98,6 +81,9 @@ impl App {
         }
         if let Some(entry) = spec.take("objectives") {
             self.objectives = Some(objectives::read(spec, entry, file)?);
+        }
+        if let Some(wave) = spec.whole("wave", 0, WAVE_MAX)? {
+            self.wave = wave.value;
         }
         for key in SPEC_LATER {
             if let Some(entry) = spec.take(key) {
@@ -165,14 +151,6 @@ fn read_provider(text: &str) -> Result<(), String> {
     Err(format!(
         "{text:?} is no provider of key-value stores here; there is {known}"
     ))
-}
-
-fn read_kind(text: &str) -> Result<(), String> {
-    match text {
-        "App" => Ok(()),
-        later if KINDS_LATER.contains(&later) => Err(format!("this version does not have the kind {later}")),
-        _ => Err(format!("{text:?} is not a kind")),
-    }
 }
 
 fn routes(spec: &Section<'_>, node: Node, file: &str) -> Result<Vec<Route>, DocumentError> {

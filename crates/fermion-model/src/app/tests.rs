@@ -142,3 +142,17 @@ fn an_app_follows_from_its_manifest() {
     .unwrap();
     assert_eq!(same.routes, App::derive(&manifest).unwrap().routes);
 }
+
+#[test]
+fn a_document_of_one_namespace_stays_in_it() {
+    let within: Namespace = "shop".parse().unwrap();
+    let text = "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {wave: 2}\n";
+    let app = App::parse_within(text, "f", &within).unwrap();
+    assert_eq!((app.namespace, app.wave), (within.clone(), 2));
+    let other = text.replace("{name: a}", "{name: a, namespace: other}");
+    let refusal = App::parse_within(&other, "f", &within).unwrap_err().to_string();
+    assert!(refusal.starts_with("f:3:32: metadata.namespace"), "{refusal}");
+    let source = text.replace("kind: App", "kind: GitSource");
+    let refusal = App::parse(&source, "f").unwrap_err().to_string();
+    assert!(refusal.contains("`fermion git add`"), "{refusal}");
+}

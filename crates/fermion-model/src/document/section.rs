@@ -95,6 +95,11 @@ impl<'a> Section<'a> {
         Ok(Some(section))
     }
 
+    /// A node below this one, as a table of its own.
+    pub(crate) fn open_below(&self, key: &str, node: Node, known: &[&str]) -> Result<Self, DocumentError> {
+        Self::open(self.file, self.full(key), node, known)
+    }
+
     /// Text, not empty and without control characters.
     pub(crate) fn text(&mut self, key: &str, next: &str) -> Result<Option<Placed<String>>, DocumentError> {
         let full = self.full(key);

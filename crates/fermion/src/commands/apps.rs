@@ -52,6 +52,7 @@ pub(crate) fn state(app: &AppView) -> String {
         },
         (Some(problem), Some(_)) => format!("serving; {wanted} refused: {}", problem.code),
         (Some(problem), None) => format!("down: {}", problem.code),
+        (None, None) if app.active.is_none() => "out of service".to_owned(),
         (None, None) => "starting".to_owned(),
     }
 }

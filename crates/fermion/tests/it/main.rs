@@ -42,6 +42,8 @@ mod up_deploy;
 mod up_experiment;
 mod up_export;
 mod up_forged;
+mod up_git;
+mod up_git_order;
 mod up_idle;
 mod up_keyvalue;
 mod up_kill;

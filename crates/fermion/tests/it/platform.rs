@@ -1,6 +1,7 @@
 //! The whole platform as a child process: `fermion up` on a data directory of its own, projects whose build is a copy
 //! of a ready component, and the other commands against it. What is asserted here is only what every test relies on.
 
+pub(crate) mod operations;
 mod projects;
 pub(crate) mod remotes;
 mod steps;
