@@ -175,6 +175,16 @@ mod tests {
             peer: None,
         };
         assert!(!Asked::new(&lang, None).unwrap().holds(nothing));
+    }
+
+    #[test]
+    fn a_country_is_that_of_the_connection_or_none() {
+        let headers = HeaderMap::new();
+        let nowhere = Caller {
+            headers: &headers,
+            query: None,
+            peer: None,
+        };
         let home = Condition {
             field: Field::Country,
             name: String::new(),
@@ -185,10 +195,10 @@ mod tests {
         let countries = Arc::new(Countries::open(&file).unwrap());
         let here = Caller {
             peer: Some([127, 0, 0, 1].into()),
-            ..nothing
+            ..nowhere
         };
         assert!(Asked::new(&home, Some(&countries)).unwrap().holds(here));
-        assert!(!Asked::new(&home, Some(&countries)).unwrap().holds(nothing));
+        assert!(!Asked::new(&home, Some(&countries)).unwrap().holds(nowhere));
         assert!(!Asked::new(&home, None).unwrap().holds(here));
     }
 }
