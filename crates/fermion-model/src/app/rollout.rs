@@ -83,9 +83,13 @@ fn read_strategy(text: &str) -> Result<Strategy, String> {
     }
 }
 
-/// Whole seconds, at least one.
+/// Whole seconds, at least one. Experiments last for days, which nothing else does.
 fn read_seconds(text: &str) -> Result<u64, String> {
-    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let hours = days
+        .and_then(|days| days.checked_mul(24))
+        .map(|hours| format!("{hours}h"));
+    let duration = parse_duration(hours.as_deref().unwrap_or(text)).map_err(|error| error.to_string())?;
     if duration.subsec_nanos() != 0 || duration.is_zero() || duration > BAKE_MAX {
         return Err(format!("{text:?} is not a number of whole seconds up to 30 days"));
     }
