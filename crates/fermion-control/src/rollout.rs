@@ -7,6 +7,7 @@
 mod arms;
 mod controller;
 mod document;
+mod ended;
 mod judging;
 mod observed;
 mod orders;

@@ -180,7 +180,7 @@ impl Controller {
                 return Ok(());
             }
             match self.control.bus().commit(ops).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return self.control.count_ended(&state, name).await,
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
