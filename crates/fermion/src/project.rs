@@ -312,3 +312,30 @@ impl Drop for CancelOnDrop {
         self.0.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &str = "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {name: shop}\n";
+    const SLO: &str = "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: works}\nspec:\n  indicatorRef: success\n  \
+                       timeWindow: [{duration: 30d, isRolling: true}]\n  objectives: [{target: 0.99}]\n";
+
+    #[test]
+    fn objectives_stand_in_one_of_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let read = || app_of(folder.path()).map(|app| app.unwrap().objectives);
+        write(APP_FILE, APP);
+        assert_eq!(read().unwrap(), None);
+        write(OPENSLO_FILE, SLO);
+        assert_eq!(read().unwrap().unwrap()[0].name, "works");
+        write(APP_FILE, &format!("{APP}spec: {{objectives: []}}\n"));
+        let refusal = read().unwrap_err().to_string();
+        assert!(refusal.contains("keep one"), "{refusal}");
+        write(APP_FILE, APP);
+        write(OPENSLO_FILE, &SLO.replace("success", "speed"));
+        let refusal = read().unwrap_err().to_string();
+        assert!(refusal.contains("openslo.yaml:5:17"), "{refusal}");
+    }
+}
