@@ -40,16 +40,6 @@ pub fn page() -> String {
     }
     page.push_str("\n| label | values |\n|---|---|\n");
     page.push_str("| `namespace`, `app`, `release` | who served, `release` as `r7`; releases beyond the bound share `other`, `other`, `r0` |\n");
-    let mut outcomes: Vec<_> = Compilation::ALL
-        .map(Compilation::as_str)
-        .into_iter()
-        .chain(Wake::ALL.map(Wake::as_str))
-        .chain(Deployed::ALL)
-        .chain(ROLLOUT_OUTCOMES)
-        .chain(Heard::ALL)
-        .collect();
-    let mut known = BTreeSet::new();
-    outcomes.retain(|outcome| known.insert(*outcome));
     let operations: Vec<_> = StoreOperation::ALL
         .into_iter()
         .chain(REGISTRY_OPERATIONS)
@@ -59,7 +49,7 @@ pub fn page() -> String {
         ("blame", &BLAMES),
         ("phase", &PHASES),
         ("door", &Door::ALL.map(Door::as_str)),
-        ("outcome", &outcomes),
+        ("outcome", &outcomes()),
         ("result", &CallResult::ALL.map(CallResult::as_str)),
         ("connection", &["new", "reused"]),
         ("operation", &operations),
@@ -85,6 +75,20 @@ pub fn page() -> String {
          `fermion_request_duration_seconds` with `phase=\"total\"` carry an exemplar with a `trace_id`.\n",
     );
     page
+}
+
+/// Every value of the label that several families share, once.
+fn outcomes() -> Vec<&'static str> {
+    let compiled = Compilation::ALL.map(Compilation::as_str).into_iter();
+    let woke = compiled.chain(Wake::ALL.map(Wake::as_str));
+    let others = Deployed::ALL
+        .into_iter()
+        .chain(ROLLOUT_OUTCOMES)
+        .chain(Heard::ALL);
+    let mut outcomes: Vec<_> = woke.chain(others).collect();
+    let mut known = BTreeSet::new();
+    outcomes.retain(|outcome| known.insert(*outcome));
+    outcomes
 }
 
 fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
