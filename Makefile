@@ -1,6 +1,6 @@
 # The commands of this repository. On a fresh Debian machine with Rust 1.95, Node 20 and Python 3.11 each one installs
 # what it needs.
-.PHONY: demo test check bench bench-stream bench-fair bench-idle bench-rollout bench-registry soak fuzz build fmt clean
+.PHONY: demo test check bench bench-stream bench-fair bench-idle bench-rollout bench-telemetry bench-registry soak fuzz build fmt clean
 
 # The fast inner loop.
 check:
@@ -45,6 +45,11 @@ bench-idle:
 bench-rollout:
 	scripts/setup.sh bench
 	scripts/bench.sh bench_rollout $(ARGUMENTS)
+
+# What metrics, traces, logs and their export cost a request, with the receiver there and away.
+bench-telemetry:
+	scripts/setup.sh bench
+	scripts/bench.sh bench_telemetry $(ARGUMENTS)
 
 # Half an hour of good and hostile requests to 200 apps while they are deployed: nothing may leak. ARGUMENTS="--minutes 5"
 soak:

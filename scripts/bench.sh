@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what a measuring script runs and runs it:  bench.sh [bench|bench_stream|bench_fair|bench_rollout|idle_apps|soak] [ARGUMENTS]
+# Builds what a measuring script runs and runs it:  bench.sh [bench|bench_stream|bench_fair|bench_rollout|bench_telemetry|idle_apps|soak] [ARGUMENTS]
 # The JavaScript and Python components are built where their tools can be had, and left out elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -34,6 +34,9 @@ case $1 in
     # Foreign tools that our packages are tried with, and a registry that knows no referrers.
     need skopeo skopeo
     need docker-registry docker-registry
+    # Reads our metrics and judges by our rules; and the parser that the authors of OpenMetrics wrote.
+    need prometheus prometheus
+    /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || packages+=(python3-prometheus-client)
     # The Python example is built in an environment of its own.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
@@ -60,11 +63,13 @@ if ((${#packages[@]})); then
   say "installing ${packages[*]}"
   "${apt[@]}" update >&2 || say "apt-get update failed, going on with the package lists that are there"
   "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null
-  # Debian starts it as a service; tests start their own, and a machine of ours need not listen for more.
-  if [[ " ${packages[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
-    if [[ $(id -u) == 0 ]]; then elevated=(); else elevated=(sudo); fi
-    "${elevated[@]}" systemctl disable --now docker-registry >/dev/null 2>&1 || say "could not stop the service docker-registry"
-  fi
+  # Debian starts some as services; tests start their own, and a machine of ours need not listen for more.
+  for service in docker-registry prometheus; do
+    if [[ " ${packages[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+      if [[ $(id -u) == 0 ]]; then elevated=(); else elevated=(sudo); fi
+      "${elevated[@]}" systemctl disable --now "$service" >/dev/null 2>&1 || say "could not stop the service $service"
+    fi
+  done
 fi
 
 if [[ $1 == test ]]; then

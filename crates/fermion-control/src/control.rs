@@ -13,7 +13,7 @@ use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Gate;
 use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
-use fermion_telemetry::LogHub;
+use fermion_telemetry::{LogHub, Telemetry};
 use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
@@ -63,8 +63,8 @@ pub struct ControlParts {
     pub count: Arc<dyn Fn(&'static str) + Send + Sync>,
     /// What components write.
     pub logs: LogHub,
-    /// Renders the metrics as Prometheus text.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Metrics: shown to scrapers, and what happens here is counted there.
+    pub telemetry: Arc<Telemetry>,
     /// The wall clock.
     pub clock: Clock,
     /// Draws what nobody can guess: 32 hexadecimal digits.
@@ -126,9 +126,11 @@ impl Control {
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             slo: Slo::default(),
         };
-        Ok(Self {
+        let control = Self {
             shared: Arc::new(shared),
-        })
+        };
+        control.show_objectives();
+        Ok(control)
     }
 
     pub(crate) fn bus(&self) -> &Bus {

@@ -10,7 +10,7 @@ use fermion_model::release::RELEASE_SCHEMA;
 use fermion_model::{Digest, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Gate;
 use fermion_package::{Store, TrustKeeper};
-use fermion_telemetry::{Echo, LogHub};
+use fermion_telemetry::{BuildInfo, Echo, LogHub, Telemetry};
 
 use crate::documents::{AppDocument, Change, ChangeKind, release_key};
 use crate::{AdminToken, Control, ControlConfig, ControlParts, Receivers};
@@ -46,7 +46,10 @@ pub(crate) fn control(folder: &Path, hands: &Hands, receivers: Receivers) -> Con
         gate: Arc::new(Gate::new(folder.join("policy"), folder.join("advisories"))),
         count: Arc::new(|_| ()),
         logs: LogHub::new(Arc::new(|| SystemTime::UNIX_EPOCH), Echo::Off).unwrap(),
-        metrics: Arc::new(String::new),
+        telemetry: Arc::new(Telemetry::new(BuildInfo {
+            version: "1.2.3",
+            commit: "",
+        })),
         clock: Arc::new(clock),
         salt: Arc::new(|| Ok("5a".repeat(16))),
         receivers,

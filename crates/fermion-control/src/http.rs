@@ -17,9 +17,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, head, post};
 use fermion_api::limits::JSON_BYTES_MAX;
-use fermion_api::{AppList, DeployRequest, ReleaseList, RollbackRequest, RolloutList, RolloutOrder, paths};
+use fermion_api::{
+    AppList, DeployRequest, DeployResult, ReleaseList, RollbackRequest, RolloutList, RolloutOrder, paths,
+};
 use fermion_model::{AppName, Namespace};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use fermion_telemetry::{Deployed, Format, Order};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
@@ -40,6 +43,20 @@ struct Api {
     control: Control,
     /// Ends followed logs.
     shutdown: CancellationToken,
+}
+
+impl Api {
+    /// Counts what came of an order, and says so.
+    fn counted(&self, order: Order, result: Result<DeployResult, Error>) -> Answer {
+        let outcome = match &result {
+            Ok(_) => Deployed::Done,
+            Err(error) if crate::problem(error).status < 500 => Deployed::Refused,
+            Err(_) => Deployed::Failed,
+        };
+        let telemetry = &self.control.shared.parts.telemetry;
+        telemetry.control().deployed(order, outcome);
+        json(&result?)
+    }
 }
 
 impl Control {
@@ -96,10 +113,20 @@ async fn no_such_method() -> Answer {
     Err(Error::NoSuchMethod.into())
 }
 
-async fn metrics(State(api): State<Api>) -> Answer {
-    let text = (api.control.shared.parts.metrics)();
+async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Answer {
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let format = Format::of(&accepted.collect::<Vec<_>>().join(","));
+    let telemetry = api.control.shared.parts.telemetry.clone();
+    // Thousands of series are written: not on the reactor.
+    let written = tokio::task::spawn_blocking(move || telemetry.render(format)).await;
+    let text = written.map_err(|_| Error::Stopped {
+        doing: "write metrics",
+    })?;
     let mut response = Response::new(text.into());
-    let media = HeaderValue::from_static(fermion_telemetry::Telemetry::CONTENT_TYPE);
+    let media = HeaderValue::from_static(format.content_type());
     response.headers_mut().insert(CONTENT_TYPE, media);
     Ok(response)
 }
@@ -128,13 +155,15 @@ async fn releases(State(api): State<Api>, Path(names): Path<(String, String)>) -
 async fn deploy(State(api): State<Api>, Path(names): Path<(String, String)>, request: Request) -> Answer {
     let (namespace, app) = parse_names(&names)?;
     let request: DeployRequest = read_json(request).await?;
-    json(&api.control.deploy(&namespace, &app, request, OPERATOR).await?)
+    let deployed = api.control.deploy(&namespace, &app, request, OPERATOR).await;
+    api.counted(Order::Deploy, deployed)
 }
 
 async fn rollback(State(api): State<Api>, Path(names): Path<(String, String)>, request: Request) -> Answer {
     let (namespace, app) = parse_names(&names)?;
     let request: RollbackRequest = read_json(request).await?;
-    json(&api.control.rollback(&namespace, &app, request, OPERATOR).await?)
+    let rolled_back = api.control.rollback(&namespace, &app, request, OPERATOR).await;
+    api.counted(Order::Rollback, rolled_back)
 }
 
 async fn rollout(State(api): State<Api>, Path(names): Path<(String, String)>) -> Answer {

@@ -8,6 +8,7 @@ mod arms;
 mod controller;
 mod copies;
 mod document;
+mod ended;
 mod ending;
 mod experiment;
 mod gates;

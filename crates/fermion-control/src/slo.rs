@@ -10,15 +10,18 @@ mod incident;
 mod keep;
 mod observe;
 mod run;
+mod scrape;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use desk::Desk;
 pub(crate) use evaluate::objective;
+use fermion_telemetry::Standing;
 pub(crate) use incident::{Notice, Transition, digits};
 use observe::Observed;
 
@@ -26,6 +29,8 @@ use observe::Observed;
 #[derive(Debug, Default)]
 pub(crate) struct Slo {
     observed: Mutex<Observed>,
+    /// How promises stood at the last evaluation, by `namespace/app` and the objective's name: for scrapers.
+    standings: Mutex<BTreeMap<String, BTreeMap<String, Standing>>>,
     /// Held by whoever changes alerts, until the change is on the bus.
     desk: tokio::sync::Mutex<Desk>,
 }

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod manifest;
 pub mod name;
 pub mod objective;
+pub mod openslo;
 pub mod origin;
 pub mod receivers;
 pub mod record;

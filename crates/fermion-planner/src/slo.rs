@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use predicate::{Action, Evaluation, Outcome, PRODUCT, Predicate, decide, evaluate, pyrra, workbook};
+pub use predicate::{
+    Action, BAD_MIN, EXPECTED_BAD_MIN, Evaluation, Outcome, PRODUCT, Predicate, WORKBOOK, decide, evaluate,
+    pyrra, workbook,
+};
 pub use series::{Ledger, Recent, Series};
 
 /// How much was good, of how much.

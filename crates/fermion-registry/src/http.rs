@@ -94,11 +94,14 @@ impl Asked {
 }
 
 async fn handle(State(registry): State<Registry>, request: Request) -> Response {
-    let is_head = request.method() == Method::HEAD;
+    let (method, count) = (request.method().clone(), registry.count.clone());
     let mut response = match answer(registry, request).await {
         Ok(response) => response,
-        Err(refusal) => refusal.answer(is_head),
+        Err(refusal) => refusal.answer(method == Method::HEAD),
     };
+    if let Some(count) = count {
+        count(&method, response.status().as_u16());
+    }
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(

@@ -14,6 +14,6 @@ mod tokens;
 pub use access::{Access, AdminCheck, Anonymous, Right};
 pub use collector::{Collector, Pins};
 pub use error::{Error, Result};
-pub use registry::{Clock, Random, Registry};
+pub use registry::{Clock, Count, Random, Registry};
 pub use server::{Bound, Listen};
 pub use tokens::{NewToken, TokenFile, TokenView};

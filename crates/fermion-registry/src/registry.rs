@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use fermion_package::Store;
 use fermion_package::store::UploadId;
+use http::Method;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
@@ -17,10 +18,15 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// Fills bytes with random ones, passed in.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> std::io::Result<()> + Send + Sync>;
 
+/// Counts an answer by the method and the status, passed in.
+pub type Count = Arc<dyn Fn(&Method, u16) + Send + Sync>;
+
 /// A registry over a store. Clones share it.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) shared: Arc<Shared>,
+    /// None where nobody counts.
+    pub(crate) count: Option<Count>,
 }
 
 pub(crate) struct Shared {
@@ -53,6 +59,16 @@ impl Registry {
         };
         Self {
             shared: Arc::new(shared),
+            count: None,
+        }
+    }
+
+    /// The same, with every answer counted.
+    #[must_use]
+    pub fn counting(self, count: Count) -> Self {
+        Self {
+            count: Some(count),
+            ..self
         }
     }
 

@@ -36,6 +36,8 @@ struct Shard {
 pub struct Frames {
     shards: Box<[Shard]>,
     unlisted: AtomicU64,
+    /// The same since the start.
+    unlisted_ever: AtomicU64,
     /// Seconds at the last look. No request reads a clock.
     now: AtomicU64,
     /// Who has failed lately. Only failures of callers who are known lock it.
@@ -59,6 +61,7 @@ impl Default for Frames {
                 .map(|_| Shard::default())
                 .collect(),
             unlisted: AtomicU64::new(0),
+            unlisted_ever: AtomicU64::new(0),
             now: AtomicU64::new(0),
             failed: Mutex::default(),
         }
@@ -75,11 +78,17 @@ impl Frames {
         let mut entries = shard.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= FRAME_SERIES_MAX && !entries.contains_key(&key) {
             self.unlisted.fetch_add(1, Relaxed);
+            self.unlisted_ever.fetch_add(1, Relaxed);
             return;
         }
         let entry = entries.entry(key).or_insert_with(|| Entry::new(served, key.1));
         entry.add(record);
         entry.series.distinct_failures += u64::from(is_distinct);
+    }
+
+    /// Requests that had no place in a frame since the start.
+    pub fn unlisted(&self) -> u64 {
+        self.unlisted_ever.load(Relaxed)
     }
 
     /// Whether a failure of this release is the first of its caller lately. Nobody in particular is always another one.
@@ -337,5 +346,6 @@ mod tests {
         }
         let taken = frames.take(Duration::ZERO);
         assert_eq!((taken.series.len(), taken.unlisted), (FRAME_SERIES_MAX, 3));
+        assert_eq!((frames.take(Duration::ZERO).unlisted, frames.unlisted()), (0, 3));
     }
 }

@@ -1,6 +1,7 @@
-//! A histogram of durations whose observation is three atomic additions.
+//! A histogram of durations whose observation is two atomic additions, and a request that stands for each bucket.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const MICRO: u64 = 1_000;
@@ -31,6 +32,12 @@ const BOUNDS: [u64; 20] = [
     10 * SECOND,
 ];
 
+/// The same as `le` names them, in seconds, and the one without a bound: as OpenMetrics wants numbers written.
+pub(crate) const BOUND_NAMES: [&str; BOUNDS.len() + 1] = [
+    "5e-06", "1e-05", "2.5e-05", "5e-05", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01",
+    "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf",
+];
+
 /// Counts by bucket, the last one without a bound, and the sum.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
@@ -38,18 +45,70 @@ pub(crate) struct Histogram {
     sum_nanos: AtomicU64,
 }
 
+/// A request that stands for its bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Link {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) seconds: f64,
+}
+
+/// One request for each bucket of a histogram. A request that comes to a bucket which has one since the last scrape costs
+/// one look at a flag.
+#[derive(Debug, Default)]
+pub(crate) struct Links([LinkSlot; BOUNDS.len() + 1]);
+
+#[derive(Debug, Default)]
+struct LinkSlot {
+    is_new: AtomicBool,
+    link: Mutex<Option<Link>>,
+}
+
 /// The sum of several histograms, as it is written out.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     counts: [u64; BOUNDS.len() + 1],
+    links: [Option<Link>; BOUNDS.len() + 1],
     sum_nanos: u64,
+}
+
+fn bucket(nanos: u64) -> usize {
+    BOUNDS.partition_point(|&bound| bound < nanos)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Links {
+    pub(crate) fn observe(&self, duration: Duration, trace_id: [u8; 16]) {
+        let nanos = nanos(duration);
+        let slot = &self.0[bucket(nanos)];
+        if !slot.is_new.load(Relaxed) {
+            let link = Link {
+                trace_id,
+                seconds: seconds(nanos),
+            };
+            *slot.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+            slot.is_new.store(true, Relaxed);
+        }
+    }
+
+    /// Those that are new go first; from now on, later ones take their place.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
+        for (link, slot) in snapshot.links.iter_mut().zip(&self.0) {
+            let is_new = slot.is_new.swap(false, Relaxed);
+            if is_new || link.is_none() {
+                let mine = *slot.link.lock().unwrap_or_else(PoisonError::into_inner);
+                *link = mine.or(*link);
+            }
+        }
+    }
 }
 
 impl Histogram {
     pub(crate) fn observe(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|&bound| bound < nanos);
-        self.counts[bucket].fetch_add(1, Relaxed);
+        let nanos = nanos(duration);
+        self.counts[bucket(nanos)].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
@@ -70,10 +129,14 @@ impl Snapshot {
         seconds(self.sum_nanos)
     }
 
-    /// Upper bound in seconds and the observations in that bucket alone, in order.
-    pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|&nanos| seconds(nanos)).chain([f64::MAX]);
-        bounds.zip(self.counts).collect()
+    /// The observations in each bucket alone, in the order of [`BOUND_NAMES`].
+    pub(crate) fn counts(&self) -> [u64; BOUNDS.len() + 1] {
+        self.counts
+    }
+
+    /// A request of each bucket, where one is known.
+    pub(crate) fn links(&self) -> [Option<Link>; BOUNDS.len() + 1] {
+        self.links
     }
 }
 
@@ -98,10 +161,36 @@ mod tests {
         }
         let mut snapshot = Snapshot::default();
         histogram.add_to(&mut snapshot);
-        let buckets = snapshot.buckets();
-        assert_eq!((buckets[0], buckets[1]), ((5e-6, 2), (1e-5, 1)));
-        assert_eq!((buckets[19], buckets[20].1), ((10.0, 1), 1));
+        let counts = snapshot.counts();
+        assert_eq!((counts[0], counts[1], counts[19], counts[20]), (2, 1, 1, 1));
         assert_eq!(snapshot.count(), 5);
         assert!(BOUNDS.is_sorted());
+        for (bound, name) in BOUNDS.into_iter().zip(BOUND_NAMES) {
+            assert!(
+                (name.parse::<f64>().unwrap() - seconds(bound)).abs() < 1e-12,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bucket_keeps_one_request_from_scrape_to_scrape() {
+        let links = Links::default();
+        let scrape = || {
+            let mut snapshot = Snapshot::default();
+            links.add_to(&mut snapshot);
+            snapshot.links()[7].map(|link| link.trace_id[0])
+        };
+        assert_eq!(scrape(), None);
+        for id in 1..=3 {
+            links.observe(Duration::from_millis(1), [id; 16]);
+        }
+        assert_eq!(
+            (scrape(), scrape()),
+            (Some(1), Some(1)),
+            "the first one stays while none follows"
+        );
+        links.observe(Duration::from_millis(1), [4; 16]);
+        assert_eq!(scrape(), Some(4));
     }
 }

@@ -2,14 +2,11 @@
 //! stores is bounded; those beyond share one row.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-
-use crate::exposition::{begin, counter};
+use crate::format::Encoder;
 use crate::histogram::{Histogram, Snapshot};
 use crate::limits::STORES_MAX;
 use crate::reference;
@@ -61,6 +58,9 @@ impl StoreMetrics {
 
 type Name = [String; 3];
 
+/// The name that stores too many share.
+const OTHER: [&str; 3] = ["other"; 3];
+
 /// The counters of every store, by namespace, app and name.
 #[derive(Debug, Default)]
 pub struct KeyValueMetrics {
@@ -73,14 +73,22 @@ impl KeyValueMetrics {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let mut name = [namespace, app, store].map(str::to_owned);
         if stores.len() >= STORES_MAX && !stores.contains_key(&name) {
-            name = ["other", "other", "other"].map(str::to_owned);
+            name = OTHER.map(str::to_owned);
         }
         stores.entry(name).or_default().clone()
     }
 
-    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    /// Operations on stores too many.
+    pub(crate) fn overflow(&self) -> u64 {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = stores.get(&OTHER.map(str::to_owned));
+        let counts = other.iter().flat_map(|store| store.operations.as_flattened());
+        counts.map(|count| count.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn encode(&self, encoder: &mut Encoder) {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut family = begin(encoder, &reference::STORE_OPERATIONS)?;
+        let mut family = encoder.family(&reference::STORE_OPERATIONS);
         for ([namespace, app, store], metrics) in &stores {
             for (operation, results) in StoreOperation::ALL.into_iter().zip(&metrics.operations) {
                 for (result, count) in StoreResult::ALL.into_iter().zip(results) {
@@ -93,23 +101,17 @@ impl KeyValueMetrics {
                         ("answer", result),
                     ];
                     if count > 0 {
-                        counter(&mut family, &labels, count)?;
+                        family.put(&labels, count);
                     }
                 }
             }
         }
-        let mut family = begin(encoder, &reference::STORE_DURATION)?;
+        let mut family = encoder.family(&reference::STORE_DURATION);
         for ([namespace, app, store], metrics) in &stores {
             let mut snapshot = Snapshot::default();
             metrics.durations.add_to(&mut snapshot);
             let labels = [("namespace", namespace.as_str()), ("app", app), ("store", store)];
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                snapshot.sum_seconds(),
-                snapshot.count(),
-                &snapshot.buckets(),
-                None,
-            )?;
+            family.histogram(&labels, &snapshot);
         }
-        Ok(())
     }
 }

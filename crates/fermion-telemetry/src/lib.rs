@@ -5,9 +5,11 @@
 mod access_log;
 pub mod buffer;
 mod clock;
+mod control_metrics;
 mod doors;
 mod error;
 mod exposition;
+mod format;
 mod frames;
 mod guest_log;
 mod histogram;
@@ -16,8 +18,10 @@ pub mod limits;
 mod line_sink;
 mod log_hub;
 mod metrics;
+mod objectives;
 pub mod otlp;
 mod process;
+pub mod prometheus;
 pub mod reference;
 mod release_metrics;
 mod serving;
@@ -27,14 +31,17 @@ mod upstreams;
 
 pub use access_log::AccessLog;
 pub use clock::Clock;
+pub use control_metrics::{ControlMetrics, Deployed, Heard, Order};
 pub use doors::{CacheReading, Compilation, Door, Doors, Wake};
 pub use error::Error;
+pub use format::Format;
 pub use frames::{Frames, Taken};
 pub use guest_log::GuestLog;
 pub use keyvalue_metrics::{KeyValueMetrics, StoreMetrics, StoreOperation, StoreResult};
 pub use line_sink::Destination;
 pub use log_hub::{Echo, Follower, Level, LogHub, LogLine, Stream};
-pub use metrics::{BuildInfo, Telemetry};
+pub use metrics::{BuildInfo, Telemetry, Trace};
+pub use objectives::{BURN_WINDOWS, ObjectiveReading, Standing};
 pub use otlp::{
     Export, ExportConfig, ExportReading, Exporter, Identity, Reason, Receiver, TraceConfig, TraceReading,
 };

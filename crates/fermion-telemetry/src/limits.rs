@@ -5,6 +5,10 @@ pub const RELEASES_MAX: usize = 1_000;
 /// Shards of one release's counters: one a serving thread, on machines of up to so many cores.
 pub const SHARDS_MAX: usize = 16;
 
+/// What one release's counters take in one shard, bytes, whatever comes in: about 150 series. All releases of a machine with
+/// 16 serving threads need less than 64 MiB; with two it is 8.
+pub const RELEASE_SHARD_BYTES_MAX: usize = 4 * 1024;
+
 /// Series of one frame and thread: a thousand apps, each with a release and its canary. The requests of more are only
 /// counted.
 pub const FRAME_SERIES_MAX: usize = 2_000;

@@ -10,13 +10,15 @@ use std::thread;
 use arc_swap::ArcSwap;
 use fermion_model::Fault;
 use fermion_model::record::{RequestRecord, Served};
-use prometheus_client::registry::Registry;
 
+use crate::control_metrics::ControlMetrics;
 use crate::doors::Doors;
 use crate::exposition::Exposition;
+use crate::format::Format;
 use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::limits::RELEASES_MAX;
-use crate::otlp::{ExportReading, Exports};
+use crate::objectives::ObjectiveReading;
+use crate::otlp::ExportReading;
 use crate::release_metrics::{InstanceReading, ReleaseMetrics, Watch, fault_index};
 use crate::serving::Serving;
 use crate::upstreams::UpstreamMetrics;
@@ -33,12 +35,16 @@ pub struct BuildInfo<'a> {
 /// The metrics of one process.
 #[derive(Debug)]
 pub struct Telemetry {
-    releases: Arc<Releases>,
-    doors: Arc<Doors>,
-    serving: Arc<Serving>,
-    keyvalue: Arc<KeyValueMetrics>,
-    exports: Arc<Exports>,
-    registry: Registry,
+    all: Exposition,
+}
+
+/// Whether whoever has the id of a request finds more of it than its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// In a collector of traces, or, where there is none, in logs.
+    Found,
+    /// There is a collector, and this trace is not kept.
+    Dropped,
 }
 
 /// A release as requests name it, and its counters. Holding the name keeps its address from being used again.
@@ -63,6 +69,9 @@ pub(crate) struct Releases {
     /// Requests without a route by fault; the last is for those without one.
     unrouted: [AtomicU64; Fault::ALL.len() + 1],
     dropped_lines: Mutex<Vec<Watched>>,
+    /// Requests that went to `other`.
+    overflow: AtomicU64,
+    overflows: Mutex<Vec<Watched>>,
     shards: usize,
 }
 
@@ -79,9 +88,6 @@ fn address(served: &Arc<Served>) -> usize {
 }
 
 impl Telemetry {
-    /// The content type of [`Telemetry::render`].
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
     /// Metrics at zero.
     pub fn new(build: BuildInfo<'_>) -> Self {
         let shards = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -90,56 +96,41 @@ impl Telemetry {
             app: "other".to_owned(),
             release: 0,
         };
-        let releases = Arc::new(Releases {
+        let releases = Releases {
             known: ArcSwap::default(),
             change: Mutex::default(),
             other: ReleaseMetrics::new(Arc::new(other), shards),
             unrouted: Default::default(),
-            dropped_lines: Mutex::new(Vec::new()),
+            dropped_lines: Mutex::default(),
+            overflow: AtomicU64::new(0),
+            overflows: Mutex::default(),
             shards,
-        });
-        let doors = Arc::new(Doors::default());
-        let serving = Arc::new(Serving::default());
-        let keyvalue = Arc::new(KeyValueMetrics::default());
-        let exports = Arc::new(Exports::default());
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Exposition::new(
-            Arc::clone(&releases),
-            Arc::clone(&doors),
-            Arc::clone(&serving),
-            Arc::clone(&keyvalue),
-            Arc::clone(&exports),
-            build,
-        )));
+        };
         Self {
-            releases,
-            doors,
-            serving,
-            keyvalue,
-            exports,
-            registry,
+            all: Exposition::new(releases, build),
         }
     }
 
-    /// Counts one request.
-    pub fn observe(&self, record: &RequestRecord) {
+    /// Counts one request. `trace` says whether it may stand for others like it.
+    pub fn observe(&self, record: &RequestRecord, trace: Trace) {
+        let (releases, is_found) = (&*self.all.releases, trace == Trace::Found);
         let Some(served) = &record.served else {
             let index = record.fault.map_or(Fault::ALL.len(), fault_index);
-            self.releases.unrouted[index].fetch_add(1, Relaxed);
+            releases.unrouted[index].fetch_add(1, Relaxed);
             return;
         };
         {
-            let known = self.releases.known.load();
+            let known = releases.known.load();
             if let Ok(index) = known.binary_search_by_key(&address(served), |known| address(&known.name)) {
-                return known[index].metrics.observe(record);
+                return known[index].metrics.observe(record, is_found);
             }
             if known.len() >= RELEASES_MAX {
-                return self.releases.other.observe(record);
+                return releases.observe_other(record, is_found);
             }
         }
-        match self.releases.add(served) {
-            Some(metrics) => metrics.observe(record),
-            None => self.releases.other.observe(record),
+        match releases.add(served) {
+            Some(metrics) => metrics.observe(record, is_found),
+            None => releases.observe_other(record, is_found),
         }
     }
 
@@ -150,10 +141,10 @@ impl Telemetry {
         read: impl Fn() -> InstanceReading + Send + Sync + 'static,
     ) {
         let is_known = |known: &Known| *known.name == **served;
-        if !self.releases.known.load().iter().any(is_known) {
-            let mut waiting = self.releases.change();
+        if !self.all.releases.known.load().iter().any(is_known) {
+            let mut waiting = self.all.releases.change();
             waiting.insert(address(served), (Arc::clone(served), Box::new(read)));
-        } else if let Some(metrics) = self.releases.add(served) {
+        } else if let Some(metrics) = self.all.releases.add(served) {
             metrics.revive();
             metrics.watch_instances(Box::new(read));
         }
@@ -161,7 +152,7 @@ impl Telemetry {
 
     /// Writes a release's calls to upstreams at each scrape, until the release is retired.
     pub fn watch_upstreams(&self, served: &Arc<Served>, upstreams: Arc<UpstreamMetrics>) {
-        if let Some(metrics) = self.releases.add(served) {
+        if let Some(metrics) = self.all.releases.add(served) {
             metrics.revive();
             metrics.watch_upstreams(upstreams);
         }
@@ -169,42 +160,49 @@ impl Telemetry {
 
     /// Reads at each scrape how many lines a log has dropped.
     pub fn watch_dropped_lines(&self, log: &'static str, read: impl Fn() -> u64 + Send + Sync + 'static) {
-        let mut watched = self
-            .releases
-            .dropped_lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        watched.retain(|(name, _)| *name != log);
-        watched.push((log, Box::new(read)));
+        watch(&self.all.releases.dropped_lines, log, Box::new(read));
+    }
+
+    /// Reads at each scrape how many requests had no place for series of their own, elsewhere than here.
+    pub fn watch_overflow(&self, of: &'static str, read: impl Fn() -> u64 + Send + Sync + 'static) {
+        watch(&self.all.releases.overflows, of, Box::new(read));
+    }
+
+    /// Reads at each scrape how objectives stand.
+    pub fn watch_objectives(&self, read: impl Fn() -> Vec<ObjectiveReading> + Send + Sync + 'static) {
+        self.all.objectives.watch(Box::new(read));
     }
 
     /// Reads at each scrape what is exported.
     pub fn watch_export(&self, read: impl Fn() -> ExportReading + Send + Sync + 'static) {
-        self.exports.watch(read);
+        self.all.exports.watch(read);
     }
 
     /// What apps do with their key-value stores.
     pub fn keyvalue(&self) -> &Arc<KeyValueMetrics> {
-        &self.keyvalue
+        &self.all.keyvalue
     }
 
     /// What is refused at the doors, and what waits behind them.
     pub fn doors(&self) -> &Arc<Doors> {
-        &self.doors
+        &self.all.doors
+    }
+
+    /// What the control plane does.
+    pub fn control(&self) -> &Arc<ControlMetrics> {
+        &self.all.control
     }
 
     /// The serving threads and the guests that have left them.
     pub fn serving(&self) -> &Arc<Serving> {
-        &self.serving
+        &self.all.serving
     }
 
     /// A release is gone: its series leave after the next scrape, unless it comes back.
     pub fn retire(&self, served: &Served) {
-        self.releases
-            .change()
-            .retain(|_, (waiting, _)| **waiting != *served);
-        for known in self
-            .releases
+        let releases = &self.all.releases;
+        releases.change().retain(|_, (waiting, _)| **waiting != *served);
+        for known in releases
             .known
             .load()
             .iter()
@@ -214,15 +212,23 @@ impl Telemetry {
         }
     }
 
-    /// All metrics as OpenMetrics text.
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            tracing::error!(%error, "cannot write the metrics");
-        }
-        self.releases.forget_retired();
+    /// All metrics as text.
+    pub fn render(&self, format: Format) -> String {
+        let text = self.all.render(format);
+        self.all.releases.forget_retired();
         text
     }
+}
+
+fn watch(all: &Mutex<Vec<Watched>>, name: &'static str, read: Box<dyn Fn() -> u64 + Send + Sync>) {
+    let mut watched = all.lock().unwrap_or_else(PoisonError::into_inner);
+    watched.retain(|(known, _)| *known != name);
+    watched.push((name, read));
+}
+
+fn read(all: &Mutex<Vec<Watched>>) -> Vec<(&'static str, u64)> {
+    let watched = all.lock().unwrap_or_else(PoisonError::into_inner);
+    watched.iter().map(|(name, read)| (*name, read())).collect()
 }
 
 impl Releases {
@@ -308,7 +314,18 @@ impl Releases {
     }
 
     pub(crate) fn dropped_lines(&self) -> Vec<(&'static str, u64)> {
-        let watched = self.dropped_lines.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.iter().map(|(log, read)| (*log, read())).collect()
+        read(&self.dropped_lines)
+    }
+
+    fn observe_other(&self, record: &RequestRecord, is_found: bool) {
+        self.overflow.fetch_add(1, Relaxed);
+        self.other.observe(record, is_found);
+    }
+
+    /// What had no place for series of its own, by whose series.
+    pub(crate) fn overflows(&self) -> Vec<(&'static str, u64)> {
+        let mut overflows = vec![("releases", self.overflow.load(Relaxed))];
+        overflows.extend(read(&self.overflows));
+        overflows
     }
 }

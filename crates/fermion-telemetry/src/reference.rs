@@ -1,24 +1,22 @@
 //! Every metric family: name, kind, unit, labels, what it counts and when to look. The exposition takes names and help
 //! from here, and so does the published page, so neither can know a family that the other does not.
 
+mod control;
 mod export;
 mod guests;
+mod objectives;
+mod page;
 
-use std::fmt::Write;
-
-use prometheus_client::metrics::MetricType;
-
-use crate::Signal;
-use crate::doors::{Compilation, Door, Wake};
-use crate::keyvalue_metrics::{StoreOperation, StoreResult};
-use crate::release_metrics::{BLAMES, CLASSES, PHASES};
-use crate::upstreams::CallResult;
-
+pub(crate) use control::{DEPLOYS, FRAMES, OVERFLOW, REGISTRY_REQUESTS, ROLLOUTS, ROLLOUTS_RUNNING};
 pub(crate) use export::{
     EXPORT_BUFFER_BATCHES, EXPORT_BUFFER_BYTES, EXPORT_BUFFER_ITEMS, EXPORT_DROPPED, EXPORT_FAILURES,
     EXPORT_SENT, TRACES,
 };
 pub(crate) use guests::{GUEST_CPU, GUEST_MEMORY};
+pub(crate) use objectives::{
+    SLO_ALERT_FIRING, SLO_BAD_EVENTS, SLO_BUDGET_LEFT, SLO_BURN_RATE, SLO_EVENTS, SLO_TARGET, SLO_WINDOW,
+};
+pub use page::page;
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +32,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn metric_type(self) -> MetricType {
-        match self {
-            Self::Counter => MetricType::Counter,
-            Self::Gauge => MetricType::Gauge,
-            Self::Histogram => MetricType::Histogram,
-            Self::Info => MetricType::Info,
-        }
-    }
-
     /// As OpenMetrics writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -373,7 +362,7 @@ const RELEASE: &[&str] = &["namespace", "app", "release"];
 const UPSTREAM: &[&str] = &["namespace", "app", "release", "upstream"];
 
 /// Every family, in the order in which they are written.
-pub const FAMILIES: [Family; 43] = [
+pub const FAMILIES: [Family; 56] = [
     REQUESTS,
     REQUEST_DURATION,
     FAULTS,
@@ -413,73 +402,21 @@ pub const FAMILIES: [Family; 43] = [
     EXPORT_DROPPED,
     EXPORT_FAILURES,
     TRACES,
+    SLO_TARGET,
+    SLO_WINDOW,
+    SLO_EVENTS,
+    SLO_BAD_EVENTS,
+    SLO_BUDGET_LEFT,
+    SLO_BURN_RATE,
+    SLO_ALERT_FIRING,
+    DEPLOYS,
+    ROLLOUTS,
+    ROLLOUTS_RUNNING,
+    FRAMES,
+    REGISTRY_REQUESTS,
+    OVERFLOW,
     UNROUTED_REQUESTS,
     DROPPED_LOG_LINES,
     MEMORY,
     BUILD,
 ];
-
-/// The reference as Markdown.
-pub fn page() -> String {
-    let mut page = String::from(
-        "# Metrics\n\nGenerated from the table that the metrics are made of; `UPDATE_REFERENCES=1 cargo test -p \
-         fermion-telemetry` writes it again. How to scrape them is in [operating.md](../operating.md).\n\n\
-         | metric | type | unit | labels | what | look when |\n|---|---|---|---|---|---|\n",
-    );
-    for family in FAMILIES {
-        let suffixes = family.kind.suffixes().iter();
-        let names: Vec<_> = suffixes
-            .map(|suffix| format!("`{}{suffix}`", family.name))
-            .collect();
-        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        put(
-            &mut page,
-            format_args!(
-                "| {} | {} | {} | {} | {} | {} |\n",
-                names.join(", "),
-                family.kind.as_str(),
-                if family.unit.is_empty() { "-" } else { family.unit },
-                labels.join(", "),
-                family.help,
-                family.watch
-            ),
-        );
-    }
-    page.push_str("\n| label | values |\n|---|---|\n");
-    page.push_str("| `namespace`, `app`, `release` | who served, `release` as `r7`; releases beyond the bound share `other`, `other`, `r0` |\n");
-    let outcomes: Vec<_> = Compilation::ALL
-        .map(Compilation::as_str)
-        .into_iter()
-        .chain(Wake::ALL.map(Wake::as_str))
-        .collect();
-    for (label, values) in [
-        ("status_class", &CLASSES[..]),
-        ("blame", &BLAMES),
-        ("phase", &PHASES),
-        ("door", &Door::ALL.map(Door::as_str)),
-        ("outcome", &outcomes),
-        ("result", &CallResult::ALL.map(CallResult::as_str)),
-        ("connection", &["new", "reused"]),
-        ("operation", &StoreOperation::ALL),
-        ("answer", &StoreResult::ALL),
-        ("signal", &Signal::ALL.map(Signal::as_str)),
-        ("decision", &["kept", "over_budget", "passed"]),
-    ] {
-        let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
-        put(&mut page, format_args!("| `{label}` | {} |\n", values.join(", ")));
-    }
-    page.push_str(&export::reasons());
-    page.push_str(
-        "| `code` | a code of [errors.md](../errors.md); `none` for a request without a route and without a fault |\n\
-         | `upstream` | a rule of `[capabilities] http`, as written; `none` for calls that no rule grants |\n\
-         | `store` | the name in `[capabilities] keyvalue`; stores beyond the bound share `other`, `other`, `other` |\n\
-         | `log` | the log's name |\n| `root` | `packages` |\n| `state` | `dormant` |\n| `thread` | the serving thread's number |\n| `cache` | `native`: compiled code |\n| `kind` | `resident` |\n| `version`, `commit` | of the binary |\n\n\
-         `status_class=\"none\"` is a request whose caller got no answer, `blame=\"none\"` one that went well. A \
-         histogram's `_bucket` also has `le`, its upper bound in seconds.\n",
-    );
-    page
-}
-
-fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
-    page.write_fmt(text).expect("a string takes everything");
-}

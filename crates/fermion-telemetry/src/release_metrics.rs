@@ -9,8 +9,8 @@ use std::time::Duration;
 use fermion_model::record::{RequestRecord, Served};
 use fermion_model::{Blame, Fault};
 
-use crate::histogram::{Histogram, Snapshot};
-use crate::limits::SHARDS_MAX;
+use crate::histogram::{Histogram, Links, Snapshot};
+use crate::limits::{RELEASE_SHARD_BYTES_MAX, SHARDS_MAX};
 use crate::upstreams::UpstreamMetrics;
 
 /// Label values of `status_class`; the first is for requests that got no answer.
@@ -29,6 +29,8 @@ struct Shard {
     requests: [[AtomicU64; BLAMES.len()]; CLASSES.len()],
     faults: [AtomicU64; FAULTS],
     phases: [Histogram; PHASES.len()],
+    /// Of the last phase.
+    links: Links,
     cold: AtomicU64,
     warm: AtomicU64,
     cpu_nanos: AtomicU64,
@@ -36,6 +38,8 @@ struct Shard {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
+
+const _: () = assert!(size_of::<Shard>() <= RELEASE_SHARD_BYTES_MAX);
 
 /// A release's instances at a scrape.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,7 +132,8 @@ impl ReleaseMetrics {
         }
     }
 
-    pub(crate) fn observe(&self, record: &RequestRecord) {
+    /// `is_found` says whether whoever has the request's id finds more of it: then it may stand for its bucket.
+    pub(crate) fn observe(&self, record: &RequestRecord, is_found: bool) {
         let shard = &self.shards[thread_index() % self.shards.len()];
         let class = usize::from(record.status / 100).min(CLASSES.len() - 1);
         count(&shard.requests[class][blame_index(record.blame())], 1);
@@ -138,6 +143,9 @@ impl ReleaseMetrics {
         let phases = [record.queue, record.instantiate, record.first_byte, record.total];
         for (histogram, duration) in shard.phases.iter().zip(phases) {
             histogram.observe(duration);
+        }
+        if is_found {
+            shard.links.observe(record.total, record.trace_id);
         }
         if record.cold {
             count(&shard.cold, 1);
@@ -169,6 +177,9 @@ impl ReleaseMetrics {
             }
             for (sum, histogram) in totals.phases.iter_mut().zip(&shard.phases) {
                 histogram.add_to(sum);
+            }
+            if let Some(total) = totals.phases.last_mut() {
+                shard.links.add_to(total);
             }
             totals.cold += shard.cold.load(Relaxed);
             totals.warm += shard.warm.load(Relaxed);
@@ -224,6 +235,15 @@ impl ReleaseMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nothing of a shard lies elsewhere: no number of requests makes it grow.
+    #[test]
+    fn a_series_takes_a_few_bytes_a_thread() {
+        let buckets = Snapshot::default().counts().len();
+        let series = CLASSES.len() * BLAMES.len() + FAULTS + PHASES.len() * (buckets + 2) + 5;
+        let bytes = size_of::<Shard>() / series;
+        assert!(bytes <= 24, "{bytes} bytes for each of {series} series");
+    }
 
     #[test]
     fn faults_are_listed_in_their_order() {

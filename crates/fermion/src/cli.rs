@@ -32,7 +32,7 @@ pub(crate) use git::{DiffArgs, GitAction, GitArgs};
 pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
-pub(crate) use objectives::{AlertsAction, AlertsArgs, SloArgs};
+pub(crate) use objectives::{AlertsAction, AlertsArgs, DashboardArgs, DashboardName, SloArgs};
 pub(crate) use policy::{PolicyAction, PolicyArgs, PolicyExplain};
 pub(crate) use reach::ReachArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -130,6 +130,10 @@ pub(crate) enum Command {
     Slo(SloArgs),
     /// Show what burns; take incidents on, and silence alerts.
     Alerts(AlertsArgs),
+    /// Print rules for a Prometheus that alert by the same windows and factors as `fermion alerts`.
+    Rules,
+    /// Print a dashboard for Grafana.
+    Dashboard(DashboardArgs),
     /// Try the canary judge on figures of your own.
     Judge(JudgeArgs),
     /// Print a completion script for a shell.
@@ -246,6 +250,10 @@ pub(crate) struct UpArgs {
     /// Which country callers are in, for rollouts that ask: a file in MaxMind's format.
     #[arg(long, value_name = "FILE")]
     pub(crate) geoip: Option<PathBuf>,
+    /// Whether requests are measured. Off is for measurements of what that costs: there are no metrics of requests then, no
+    /// objectives, nothing that rollouts could be judged by, and no logs of requests.
+    #[arg(long, default_value = "on", value_name = "WHETHER", conflicts_with = "otlp")]
+    pub(crate) telemetry: Switch,
     /// How long requests in flight may take after the signal to stop.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::parse_duration)]
     pub(crate) drain: Duration,
@@ -255,6 +263,12 @@ pub(crate) struct UpArgs {
     pub(crate) native: NativeArgs,
     #[command(flatten)]
     pub(crate) export: ExportArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args, Clone)]

@@ -15,6 +15,7 @@ mod key;
 mod new;
 mod package;
 mod policy;
+mod prometheus;
 mod pull;
 mod push;
 pub(crate) mod registry;
@@ -71,6 +72,14 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
         Command::Slo(arguments) => slo::run(&arguments, json).await,
         Command::Alerts(arguments) => alerts::run(arguments, json).await,
+        Command::Rules => {
+            prometheus::print_rules(json);
+            Ok(())
+        }
+        Command::Dashboard(arguments) => {
+            prometheus::print_dashboard(&arguments);
+            Ok(())
+        }
         Command::Judge(arguments) => judge::run(&arguments, json),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fermion", &mut std::io::stdout());

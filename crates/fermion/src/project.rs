@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use fermion_api::DeployRequest;
 use fermion_model::app::{APP_FILE, App, PackageChoice};
 use fermion_model::manifest::{MANIFEST_FILE, Manifest, SnapshotAllow};
+use fermion_model::openslo::{self, OPENSLO_FILE};
 use fermion_model::{Digest, RemoteReference};
 use fermion_package::build::{Difference, Varied, doubts};
 use fermion_package::keys::SigningKeys;
@@ -46,7 +47,7 @@ impl Project {
         let manifest = Manifest::parse(&text, &file.display().to_string())?;
         let app = match app_of(folder)? {
             Some(app) => app,
-            None => App::derive(&manifest)?,
+            None => with_openslo(folder, App::derive(&manifest)?)?,
         };
         Ok(Self {
             folder: folder.to_owned(),
@@ -253,8 +254,30 @@ pub(crate) fn request(app: &App, source: Option<&RemoteReference>) -> DeployRequ
 pub(crate) fn app_of(folder: &Path) -> Result<Option<App>> {
     let file = folder.join(APP_FILE);
     match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(Some(App::parse(&text, &file.display().to_string())?)),
+        Ok(text) => {
+            let app = App::parse(&text, &file.display().to_string())?;
+            with_openslo(folder, app).map(Some)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// The app with the objectives of the folder's `openslo.yaml`, if there is one.
+fn with_openslo(folder: &Path, mut app: App) -> Result<App> {
+    let file = folder.join(OPENSLO_FILE);
+    match std::fs::read_to_string(&file) {
+        Ok(_) if app.objectives.is_some() => bail!(
+            "{} and spec.objectives of {APP_FILE} both say what {} promises: keep one",
+            file.display(),
+            app.name
+        ),
+        Ok(text) => {
+            let objectives = openslo::parse(&text, &file.display().to_string(), &app.name)?;
+            app.objectives = Some(objectives);
+            Ok(app)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(app),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
 }
@@ -288,5 +311,32 @@ struct CancelOnDrop(Cancel);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &str = "apiVersion: fermion.dev/v1\nkind: App\nmetadata: {name: shop}\n";
+    const SLO: &str = "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: works}\nspec:\n  indicatorRef: success\n  \
+                       timeWindow: [{duration: 30d, isRolling: true}]\n  objectives: [{target: 0.99}]\n";
+
+    #[test]
+    fn objectives_stand_in_one_of_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let read = || app_of(folder.path()).map(|app| app.unwrap().objectives);
+        write(APP_FILE, APP);
+        assert_eq!(read().unwrap(), None);
+        write(OPENSLO_FILE, SLO);
+        assert_eq!(read().unwrap().unwrap()[0].name, "works");
+        write(APP_FILE, &format!("{APP}spec: {{objectives: []}}\n"));
+        let refusal = read().unwrap_err().to_string();
+        assert!(refusal.contains("keep one"), "{refusal}");
+        write(APP_FILE, APP);
+        write(OPENSLO_FILE, &SLO.replace("success", "speed"));
+        let refusal = read().unwrap_err().to_string();
+        assert!(refusal.contains("openslo.yaml:5:17"), "{refusal}");
     }
 }

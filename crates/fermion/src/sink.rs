@@ -10,7 +10,7 @@ use fermion_model::RequestRecord;
 use fermion_model::frame::Arm;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading,
+    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading, Trace,
 };
 
 /// The process's wall clock: its one home.
@@ -37,6 +37,8 @@ pub(crate) struct Sink {
     frames: Option<Arc<Frames>>,
     /// None where nothing is exported.
     export: Option<Arc<Export>>,
+    /// False where nobody wants to know of requests.
+    is_on: bool,
 }
 
 impl Sink {
@@ -60,11 +62,20 @@ impl Sink {
             access,
             frames: None,
             export: None,
+            is_on: true,
         })
+    }
+
+    /// Forgets every request at once.
+    pub(crate) fn without_requests(self) -> Self {
+        Self { is_on: false, ..self }
     }
 
     /// Gathers frames of requests too.
     pub(crate) fn with_frames(mut self, frames: Arc<Frames>) -> Self {
+        let counted = Arc::clone(&frames);
+        self.telemetry
+            .watch_overflow("frames", move || counted.unlisted());
         self.frames = Some(frames);
         self
     }
@@ -72,6 +83,9 @@ impl Sink {
     /// Exports requests too, where there is a receiver.
     pub(crate) fn with_export(mut self, export: Option<Arc<Export>>) -> Self {
         if let Some(export) = &export {
+            let counted = Arc::clone(export);
+            self.telemetry
+                .watch_overflow("otlp", move || counted.overflowed());
             let export = Arc::clone(export);
             self.telemetry.watch_export(move || export.reading());
         }
@@ -110,16 +124,17 @@ impl Sink {
 
 impl Record for Sink {
     fn record(&self, record: RequestRecord) {
+        if !self.is_on {
+            return;
+        }
         // What is counted of an app is what its callers met.
-        let is_copy = record.arm == Arm::Mirror;
-        if !is_copy {
-            self.telemetry.observe(&record);
+        if record.arm != Arm::Mirror {
+            let exported = self.export.as_ref().map(|export| export.observe(&record));
+            // Where no trace goes anywhere, the id leads to the logs.
+            self.telemetry.observe(&record, exported.unwrap_or(Trace::Found));
         }
         if let Some(frames) = &self.frames {
             frames.observe(&record);
-        }
-        if let Some(export) = self.export.as_ref().filter(|_| !is_copy) {
-            export.observe(&record);
         }
         if self.access.is_on() {
             self.access.write(record);
@@ -127,6 +142,6 @@ impl Record for Sink {
     }
 
     fn wants_path(&self) -> bool {
-        self.access.is_on() || self.export.is_some()
+        self.is_on && (self.access.is_on() || self.export.is_some())
     }
 }

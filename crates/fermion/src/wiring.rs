@@ -14,12 +14,12 @@ use fermion_package::channel::Seen;
 use fermion_package::keys::SigningKeys;
 use fermion_package::store::Store;
 use fermion_providers::EmbeddedStores;
-use fermion_registry::Collector;
+use fermion_registry::{Collector, Registry};
 use fermion_runtime::{Compiler, Engines};
 use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::UpArgs;
+use crate::cli::{Switch, UpArgs};
 use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
 use crate::export::{self, Exporting};
@@ -78,7 +78,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     let (sink, exporting) = sink(arguments, &data, &requests)?;
     let logs = guest_logs(&sink)?;
     let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
-    let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
+    let registry = own_registry(&data, &store, &sink)?;
     let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
@@ -144,8 +144,22 @@ async fn countries(arguments: &UpArgs) -> Result<Option<Arc<Countries>>> {
 /// Where records of requests go, and what sends them on from there.
 fn sink(arguments: &UpArgs, data: &DataDirectory, requests: &Arc<Frames>) -> Result<(Arc<Sink>, Exporting)> {
     let (export, exporting) = export::open(&arguments.export, data)?;
-    let sink = Sink::open(&arguments.access_log)?.with_frames(requests.clone());
-    Ok((Arc::new(sink.with_export(export)), exporting))
+    let mut sink = Sink::open(&arguments.access_log)?;
+    if arguments.telemetry == Switch::Off {
+        sink = sink.without_requests();
+    } else {
+        sink = sink.with_frames(requests.clone()).with_export(export);
+    }
+    Ok((Arc::new(sink), exporting))
+}
+
+/// The registry over the platform's own store.
+fn own_registry(data: &DataDirectory, store: &Store, sink: &Sink) -> Result<Registry> {
+    let counted = sink.telemetry.control().clone();
+    let registry = registry::registry(data, store.clone(), fermion_registry::Anonymous::Nothing)?;
+    Ok(registry.counting(Arc::new(move |method, status| {
+        counted.registry(method, status);
+    })))
 }
 
 /// Where guests' lines go; what is lost of them is counted.
@@ -211,7 +225,7 @@ fn control(
         )),
         count: Arc::new(move |code| counted.doors().refused(fermion_telemetry::Door::Deploy, code)),
         logs: logs.clone(),
-        metrics: Arc::new(move || telemetry.render()),
+        telemetry,
         clock,
         salt: Arc::new(salt),
         receivers: Receivers::open(data.path())?,

@@ -25,7 +25,7 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 /// Foreign crates that only these of ours may know, directly.
-const FENCES: [(&str, &[&str]); 18] = [
+const FENCES: [(&str, &[&str]); 17] = [
     ("wasmtime", &["fermion-runtime"]),
     ("wasmtime-wasi", &["fermion-runtime"]),
     ("wasmtime-wasi-http", &["fermion-runtime"]),
@@ -34,7 +34,6 @@ const FENCES: [(&str, &[&str]); 18] = [
     ("cedar-policy", &["fermion-package"]),
     ("rustsec", &["fermion-package"]),
     ("axum", &["fermion-control", "fermion-registry"]),
-    ("prometheus-client", &["fermion-telemetry"]),
     ("socket2", &["fermion-gateway"]),
     ("reqwest", &["fermion-package", "fermion-control"]),
     ("landlock", &["fermion-runtime"]),

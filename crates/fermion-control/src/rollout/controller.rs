@@ -203,7 +203,10 @@ impl Controller {
                 return Ok(true);
             }
             match self.control.bus().commit(ops).await {
-                Ok(_) => return Ok(true),
+                Ok(_) => {
+                    self.control.count_ended(&state, name).await;
+                    return Ok(true);
+                }
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }

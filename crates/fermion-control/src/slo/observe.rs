@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fermion_model::frame::{FRAME_SCHEMA, Frame, FrameSeries};
 use fermion_model::objective::{Indicator, ObjectiveSpec};
-use fermion_planner::slo::Ledger;
+use fermion_planner::slo::{Counts, Ledger};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -59,6 +59,8 @@ pub(super) struct Kept {
     pub(super) whole: Tally,
     /// What has come since the last full document.
     pub(super) since: Tally,
+    /// What has come since this process began, however long ago: it never shrinks.
+    pub(super) counted: Counts,
     /// True if `since` has what no document has.
     pub(super) is_unsaved: bool,
     /// Which full document `since` comes after; 0 if there is none.
@@ -75,6 +77,7 @@ impl Kept {
             indicator,
             whole: Tally::default(),
             since: Tally::default(),
+            counted: Counts::default(),
             is_unsaved: false,
             number: 0,
             written_at: 0,
@@ -154,7 +157,8 @@ impl Observed {
                     ..Kept::new(indicator)
                 };
             }
-            if kept.since.add(indicator, shares, at, self.latest) {
+            if let Some(counts) = kept.since.add(indicator, shares, at, self.latest) {
+                kept.counted = kept.counted.plus(counts);
                 kept.whole.add(indicator, shares, at, self.latest);
                 kept.is_unsaved = true;
             }
@@ -165,6 +169,13 @@ impl Observed {
     pub(super) fn tally(&self, name: &str, objective: &ObjectiveSpec) -> Option<&Tally> {
         let kept = self.kept.get(name)?.get(&objective.name)?;
         (kept.indicator == objective.indicator).then_some(&kept.whole)
+    }
+
+    /// The events of an app's promise since this process began.
+    pub(super) fn counted(&self, name: &str, objective: &ObjectiveSpec) -> Counts {
+        let kept = self.kept.get(name).and_then(|kept| kept.get(&objective.name));
+        let same = kept.filter(|kept| kept.indicator == objective.indicator);
+        same.map(|kept| kept.counted).unwrap_or_default()
     }
 
     /// Whether any node has been heard of lately.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fermion_bus::limits::COMMIT_OPS_MAX;
 use fermion_bus::{Event, Expect, Heard, Listener, Op};
 use fermion_model::frame::Frame;
+use fermion_telemetry::Heard as Frames;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -84,10 +85,12 @@ impl Control {
     }
 
     async fn hear(&self, heard: Heard, seen: &mut Option<u64>) {
+        let metrics = self.shared.parts.telemetry.control();
         let message = match heard {
             Heard::Message(message) => message,
             Heard::Missed(count) => {
                 tracing::warn!(count, "messages of nodes were missed");
+                metrics.heard(Frames::Missed, count);
                 return;
             }
         };
@@ -97,7 +100,10 @@ impl Control {
                     tracing::error!(%error, "what apps promise cannot be read");
                 }
             }
-            Err(error) => tracing::warn!(subject = &*message.subject, %error, "a frame cannot be read"),
+            Err(error) => {
+                tracing::warn!(subject = &*message.subject, %error, "a frame cannot be read");
+                metrics.heard(Frames::Refused, 1);
+            }
         }
     }
 
@@ -110,6 +116,8 @@ impl Control {
         }
         let now = self.now();
         let taken = self.shared.slo.observed().take(frame, now);
+        let heard = if taken { Frames::Taken } else { Frames::Refused };
+        self.shared.parts.telemetry.control().heard(heard, 1);
         if !taken {
             tracing::debug!(
                 node = frame.node,
@@ -184,7 +192,7 @@ impl Control {
         now: u64,
     ) -> Vec<(String, AppAlerts, Vec<Notice>)> {
         let observed = self.shared.slo.observed();
-        let mut changed = Vec::new();
+        let (mut changed, mut standings) = (Vec::new(), BTreeMap::new());
         for (name, facts) in &observed.facts {
             let before = known.remove(name).unwrap_or_default();
             let look = Look {
@@ -194,10 +202,17 @@ impl Control {
             };
             let mut after = before.clone();
             let notices = after.evaluate(&look, |spec| observed.tally(name, spec));
+            let stand = super::scrape::standings(&observed, name, facts, &after, now);
+            standings.insert(name.clone(), stand);
             if after != before || !notices.is_empty() {
                 changed.push((name.clone(), after, notices));
             }
         }
+        let rolling = observed.facts.values().filter(|facts| facts.canary.is_some());
+        let metrics = self.shared.parts.telemetry.control();
+        metrics.rolling_out(u64::try_from(rolling.count()).unwrap_or(u64::MAX));
+        drop(observed);
+        self.shared.slo.stand(standings);
         changed
     }
 

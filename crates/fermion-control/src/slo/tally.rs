@@ -22,11 +22,17 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds an app's shares of one frame. False if nothing of it was taken.
-    pub(super) fn add(&mut self, indicator: Indicator, shares: &[&FrameSeries], at: u64, now: u64) -> bool {
+    /// Adds an app's shares of one frame. Gives what was taken, if anything was.
+    pub(super) fn add(
+        &mut self,
+        indicator: Indicator,
+        shares: &[&FrameSeries],
+        at: u64,
+        now: u64,
+    ) -> Option<Counts> {
         let whole = counts(indicator, shares);
         if whole.total == 0 || !self.series.add(at, whole, now) {
-            return false;
+            return None;
         }
         let mut releases: Vec<u32> = shares.iter().map(|share| share.release).collect();
         releases.sort_unstable();
@@ -43,7 +49,7 @@ impl Tally {
             }
         }
         self.forget();
-        true
+        Some(whole)
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

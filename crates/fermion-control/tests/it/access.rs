@@ -60,8 +60,6 @@ async fn everything_but_the_health_check_needs_the_token() {
         }
     }
     assert_eq!(status(&ask("/api/v1/status", &right).await), "200");
-    let metrics = ask("/metrics", &right).await;
-    assert!(metrics.contains("fermion_test 1\n"), "{metrics}");
     let health = ask("/healthz", "").await;
     assert!(
         status(&health) == "200" && health.ends_with("\r\n\r\nok\n"),
@@ -79,7 +77,35 @@ async fn everything_but_the_health_check_needs_the_token() {
         stranger.has_blob(&blob).await.unwrap_err().code(),
         Some("UNAUTHENTICATED")
     );
-    assert_eq!(platform.client.metrics().await.unwrap(), "fermion_test 1\n");
+    let metrics = platform.client.metrics().await.unwrap();
+    assert!(metrics.contains("\nfermion_build_info{"), "{metrics}");
+}
+
+#[tokio::test]
+async fn metrics_are_written_as_the_scraper_wants_them() {
+    let platform = Platform::start().await;
+    let ask = async |accept: &str| {
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n{accept}\r\n",
+            platform.token
+        );
+        platform.raw(request.as_bytes()).await
+    };
+    let plain = ask("").await;
+    assert!(
+        plain.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{plain}"
+    );
+    assert!(
+        plain.contains("fermion_build_info{version=\"1.2.3\",commit=\"abc\"} 1\n"),
+        "{plain}"
+    );
+    let open = ask("accept: application/openmetrics-text; version=1.0.0\r\n").await;
+    assert!(
+        open.contains("content-type: application/openmetrics-text; version=1.0.0;"),
+        "{open}"
+    );
+    assert!(open.contains("# EOF\n"), "{open}");
 }
 
 #[tokio::test]
@@ -127,7 +153,7 @@ async fn only_loopback_is_listened_on() {
         )),
         count: Arc::new(|_| ()),
         logs: platform.logs.clone(),
-        metrics: Arc::new(String::new),
+        telemetry: crate::platform::telemetry(),
         clock: Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
         salt: Arc::new(|| Ok("5a".repeat(16))),
         receivers: fermion_control::Receivers::default(),

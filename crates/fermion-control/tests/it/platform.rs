@@ -11,7 +11,7 @@ use fermion_control::{AdminToken, Control, ControlConfig, ControlParts, Error, P
 use fermion_model::{AppName, Digest, Namespace};
 use fermion_package::policy::{Evidence, Gate, PolicyFacts};
 use fermion_package::{Store, TrustKeeper};
-use fermion_telemetry::{Echo, LogHub};
+use fermion_telemetry::{BuildInfo, Echo, LogHub, Telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -37,6 +37,14 @@ pub(crate) struct Platform {
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinSet<Result<(), Error>>,
     nodes: JoinSet<()>,
+}
+
+/// Metrics at zero.
+pub(crate) fn telemetry() -> Arc<Telemetry> {
+    Arc::new(Telemetry::new(BuildInfo {
+        version: "1.2.3",
+        commit: "abc",
+    }))
 }
 
 impl Platform {
@@ -77,7 +85,7 @@ impl Platform {
             )),
             count: Arc::new(|_| ()),
             logs: logs.clone(),
-            metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
+            telemetry: telemetry(),
             clock: Arc::new(clock),
             salt: Arc::new(|| Ok("5a".repeat(16))),
             receivers: fermion_control::Receivers::open(folder.path()).unwrap(),

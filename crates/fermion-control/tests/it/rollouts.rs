@@ -243,6 +243,24 @@ async fn a_bad_release_goes_back_on_proof_and_is_quarantined() {
         ..request(2, "/a")
     };
     assert_eq!(platform.deploy("a", &retry).await, Ok(3));
+    // What is stored is counted a moment later, and once.
+    let counted = loop {
+        let metrics = platform.client.metrics().await.unwrap();
+        if metrics.contains("\nfermion_rollouts_total{") {
+            break metrics;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        counted.contains("\nfermion_rollouts_total{outcome=\"rolled_back\"} 1\n"),
+        "{counted}"
+    );
+    for line in [
+        "fermion_deploys_total{order=\"deploy\",outcome=\"refused\"} 1",
+        "fermion_deploys_total{order=\"deploy\",outcome=\"done\"} 2",
+    ] {
+        assert!(counted.lines().any(|given| given == line), "{line}: {counted}");
+    }
 }
 
 #[tokio::test]

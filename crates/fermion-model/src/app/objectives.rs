@@ -5,7 +5,15 @@ use crate::limits::OBJECTIVES_MAX;
 use crate::objective::{Indicator, ObjectiveSpec, Target, read_name, read_window};
 use crate::units::parse_duration;
 
-const KEYS: &[&str] = &["name", "indicator", "target", "window"];
+const KEYS: &[&str] = &["name", "indicator", "target", "window", "region", "route"];
+/// Parts of an app that are not told apart yet, and why.
+const PARTS_LATER: [(&str, &str); 2] = [
+    ("region", "a platform is one region"),
+    (
+        "route",
+        "requests are counted by app and release, not by route: make it an app of its own",
+    ),
+];
 const INDICATORS: &str = "write success, availability, cold_starts, or {latency_below: 100ms}";
 
 /// Reads the list. It stands for all of the app's objectives: an empty one is a promise of nothing.
@@ -42,6 +50,12 @@ pub(super) fn read(
 
 fn one(path: String, node: Node, file: &str) -> Result<ObjectiveSpec, DocumentError> {
     let mut section = Section::open(file, path, node, KEYS)?;
+    for (key, why) in PARTS_LATER {
+        if let Some(entry) = section.take(key) {
+            let what = format!("{} is not in this version: {why}", section.full(key));
+            return Err(section.refuse(entry.at, what, "leave it out"));
+        }
+    }
     let next = "write a name of lower-case letters, digits and '-'";
     let name = section
         .converted("name", next, read_name)?
@@ -76,6 +90,10 @@ fn indicator(section: &Section<'_>, entry: Entry, file: &str) -> Result<Indicato
             "success" => Ok(Indicator::Success),
             "availability" => Ok(Indicator::Availability),
             "cold_starts" => Ok(Indicator::ColdStarts),
+            "freshness" => {
+                let what = format!("{full}: freshness is of queues, which this version does not have");
+                Err(section.refuse(at, what, INDICATORS))
+            }
             _ => Err(section.refuse(at, format!("{full}: {text:?} is no indicator"), INDICATORS)),
         };
     }
@@ -144,6 +162,18 @@ mod tests {
             (
                 format!("[{}]", whole.replace("success", "speed")),
                 "is no indicator",
+            ),
+            (
+                format!("[{}]", whole.replace("success", "freshness")),
+                "freshness is of queues",
+            ),
+            (
+                format!("[{}]", whole.replace("name: a", "name: a, region: eu")),
+                "objectives[0].region is not in this version: a platform is one region",
+            ),
+            (
+                format!("[{}]", whole.replace("name: a", "name: a, route: /b")),
+                "counted by app and release, not by route",
             ),
             (
                 format!("[{}]", whole.replace("success", "{latency_under: 1ms}")),

@@ -12,9 +12,9 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Bad events that a window needs before it says anything.
-const BAD_MIN: u64 = 3;
+pub const BAD_MIN: u64 = 3;
 /// Bad events that a window's traffic would have at the threshold, before it says anything.
-const EXPECTED_BAD_MIN: f64 = 1.0;
+pub const EXPECTED_BAD_MIN: f64 = 1.0;
 /// Long windows that are tried when a predicate's own has too little traffic. The short one grows with it.
 const WIDER: [Duration; 4] = [
     Duration::from_secs(HOUR),
@@ -52,6 +52,19 @@ pub struct Predicate {
     pub short: Duration,
 }
 
+impl Predicate {
+    /// The pairs of windows that are asked one after the other, long and short, until one has enough traffic to say
+    /// something.
+    pub fn looks(&self) -> impl Iterator<Item = (Duration, Duration)> + use<> {
+        let Self { long, short, .. } = *self;
+        let wider = WIDER.into_iter().filter(move |wider| *wider > long);
+        std::iter::once(long).chain(wider).map(move |wide| {
+            let scale = wide.as_secs_f64() / long.as_secs_f64();
+            (wide, short.mul_f64(scale))
+        })
+    }
+}
+
 const fn predicate(action: Action, factor: f64, long: u64, short: u64) -> Predicate {
     Predicate {
         action,
@@ -69,18 +82,19 @@ pub const PRODUCT: [Predicate; 4] = [
     predicate(Action::Rollback, 5.0, HOUR, 5 * MINUTE),
 ];
 
-/// The workbook's, by the share of the budget that is gone: for 30 days 14.4, 6, 3 and 1, for 28 days 13.44, 5.6, 2.8 and
-/// 0.9333. (slok/sloth)
+/// The workbook's, with the share of the budget that is gone when the long window has burnt so fast.
+pub const WORKBOOK: [(f64, Predicate); 4] = [
+    (0.02, predicate(Action::Page, 14.4, HOUR, 5 * MINUTE)),
+    (0.05, predicate(Action::Page, 6.0, 6 * HOUR, 30 * MINUTE)),
+    (0.10, predicate(Action::Ticket, 3.0, DAY, 2 * HOUR)),
+    (0.10, predicate(Action::Ticket, 1.0, 3 * DAY, 6 * HOUR)),
+];
+
+/// The workbook's for an objective: for 30 days as they are, for 28 days 13.44, 5.6, 2.8 and 0.9333. (slok/sloth)
 pub fn workbook(objective: &Objective) -> [Predicate; 4] {
-    [
-        (Action::Page, 0.02, HOUR, 5 * MINUTE),
-        (Action::Page, 0.05, 6 * HOUR, 30 * MINUTE),
-        (Action::Ticket, 0.10, DAY, 2 * HOUR),
-        (Action::Ticket, 0.10, 3 * DAY, 6 * HOUR),
-    ]
-    .map(|(action, share, long, short)| {
-        let factor = objective.factor(share, Duration::from_secs(long));
-        predicate(action, factor, long, short)
+    WORKBOOK.map(|(share, predicate)| Predicate {
+        factor: objective.factor(share, predicate.long),
+        ..predicate
     })
 }
 
@@ -141,8 +155,7 @@ pub fn evaluate(
     window: impl Fn(Duration) -> Counts,
 ) -> Evaluation {
     let first = window(predicate.long);
-    let wider = WIDER.into_iter().filter(|wider| *wider > predicate.long);
-    for long in std::iter::once(predicate.long).chain(wider) {
+    for (long, short) in predicate.looks() {
         let counts = if long == predicate.long {
             first
         } else {
@@ -160,8 +173,7 @@ pub fn evaluate(
         if counts.bad() < BAD_MIN || expected < EXPECTED_BAD_MIN {
             continue;
         }
-        let scale = long.as_secs_f64() / predicate.long.as_secs_f64();
-        let recent = objective.burn(window(predicate.short.mul_f64(scale)));
+        let recent = objective.burn(window(short));
         let burn = objective.burn(counts);
         let exceeds = |burn: Option<f64>| burn.is_some_and(|burn| burn > predicate.factor);
         let outcome = if exceeds(burn) && exceeds(recent) {

@@ -22,7 +22,7 @@ use super::sampler::{self, Sampler, TraceConfig};
 use super::sender::{Failures, Sender, SharedBuffer, with};
 use crate::buffer::{Batch, Buffer, BufferReading};
 use crate::limits::EXPORT_QUEUE_REQUESTS_MAX;
-use crate::{Clock, DropReason, Error, Follower, LogLine, Signal};
+use crate::{Clock, DropReason, Error, Follower, LogLine, Signal, Trace};
 
 /// How often spans and log records are put into the buffer: what a `kill -9` may cost of them.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -76,19 +76,25 @@ impl fmt::Debug for Export {
 }
 
 impl Export {
-    /// Takes in one request. Allocates for those whose trace is kept, and waits for nothing.
-    pub fn observe(&self, record: &RequestRecord) {
-        // Every request is of the release that serves everybody, as in frames.
+    /// Takes in one request, and says whether its trace is kept. Allocates for those, and waits for nothing.
+    pub fn observe(&self, record: &RequestRecord) -> Trace {
         let Some(reason) = self.sampler.reason(record, record.arm) else {
-            return self.meters.observe(record, None);
+            self.meters.observe(record, None);
+            return Trace::Dropped;
         };
         let end = self.clock.now();
         let second = sampler::second(end);
         let is_traced = self.sampler.keep(reason, second);
         let is_logged = sampler::is_failed(record) && self.sampler.log(second);
         let is_queued = (is_traced || is_logged) && self.queue(end, record, is_traced, is_logged);
-        self.meters
-            .observe(record, (is_traced && is_queued).then_some(end));
+        let is_kept = is_traced && is_queued;
+        self.meters.observe(record, is_kept.then_some(end));
+        if is_kept { Trace::Found } else { Trace::Dropped }
+    }
+
+    /// Requests that had no place for series of their own.
+    pub fn overflowed(&self) -> u64 {
+        self.meters.overflowed()
     }
 
     fn queue(&self, end: SystemTime, record: &RequestRecord, is_traced: bool, is_logged: bool) -> bool {

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use prometheus_client::encoding::DescriptorEncoder;
-
 use super::sampler::{Reason, TraceReading};
 use crate::buffer::BufferReading;
-use crate::exposition::{begin, counter};
+use crate::format::Encoder;
+use crate::reference::Family;
 use crate::{DropReason, Signal, reference};
 
 /// What is exported, and what became of it.
@@ -44,71 +43,56 @@ impl Exports {
         *self.held() = Some(Box::new(read));
     }
 
-    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    pub(crate) fn encode(&self, encoder: &mut Encoder) {
         let reading = self.held().as_ref().map(|read| read());
         let reading = reading.as_ref();
-        let mut family = begin(encoder, &reference::EXPORT_BUFFER_BYTES)?;
+        let mut family = encoder.family(&reference::EXPORT_BUFFER_BYTES);
         if let Some(reading) = reading {
-            family.encode_gauge(&reading.buffer.bytes)?;
+            family.put(&[], reading.buffer.bytes);
         }
-        let mut family = begin(encoder, &reference::EXPORT_BUFFER_BATCHES)?;
-        each(reading, |signal, reading| {
-            family
-                .encode_family(&[("signal", signal.as_str())])?
-                .encode_gauge(&reading.buffer.batches[signal.index()])
-        })?;
-        let mut family = begin(encoder, &reference::EXPORT_BUFFER_ITEMS)?;
-        each(reading, |signal, reading| {
-            family
-                .encode_family(&[("signal", signal.as_str())])?
-                .encode_gauge(&reading.buffer.items[signal.index()])
-        })?;
-        let mut family = begin(encoder, &reference::EXPORT_SENT)?;
-        each(reading, |signal, reading| {
-            let sent = reading.buffer.totals.sent[signal.index()];
-            counter(&mut family, &[("signal", signal.as_str())], sent)
-        })?;
-        let mut family = begin(encoder, &reference::EXPORT_DROPPED)?;
-        each(reading, |signal, reading| {
-            DropReason::ALL.into_iter().try_for_each(|reason| {
+        type Read = fn(&ExportReading, usize) -> u64;
+        let families: [(&Family, Read); 4] = [
+            (&reference::EXPORT_BUFFER_BATCHES, |of, signal| {
+                of.buffer.batches[signal]
+            }),
+            (&reference::EXPORT_BUFFER_ITEMS, |of, signal| {
+                of.buffer.items[signal]
+            }),
+            (&reference::EXPORT_SENT, |of, signal| {
+                of.buffer.totals.sent[signal]
+            }),
+            (&reference::EXPORT_FAILURES, |of, signal| of.failures[signal]),
+        ];
+        for (family, read) in families {
+            let mut family = encoder.family(family);
+            for (signal, reading) in each(reading) {
+                family.put(&[("signal", signal.as_str())], read(reading, signal.index()));
+            }
+        }
+        let mut family = encoder.family(&reference::EXPORT_DROPPED);
+        for (signal, reading) in each(reading) {
+            for reason in DropReason::ALL {
                 let labels = [("signal", signal.as_str()), ("reason", reason.as_str())];
-                counter(
-                    &mut family,
-                    &labels,
-                    reading.buffer.totals.dropped(signal, reason),
-                )
-            })
-        })?;
-        let mut family = begin(encoder, &reference::EXPORT_FAILURES)?;
-        each(reading, |signal, reading| {
-            counter(
-                &mut family,
-                &[("signal", signal.as_str())],
-                reading.failures[signal.index()],
-            )
-        })?;
-        traces(encoder, reading.map(|reading| &reading.traces))
+                family.put(&labels, reading.buffer.totals.dropped(signal, reason));
+            }
+        }
+        traces(encoder, reading.map(|reading| &reading.traces));
     }
 }
 
-fn each(
-    reading: Option<&ExportReading>,
-    mut put: impl FnMut(Signal, &ExportReading) -> fmt::Result,
-) -> fmt::Result {
-    let Some(reading) = reading else { return Ok(()) };
-    Signal::ALL
+fn each(reading: Option<&ExportReading>) -> impl Iterator<Item = (Signal, &ExportReading)> {
+    reading
         .into_iter()
-        .try_for_each(|signal| put(signal, reading))
+        .flat_map(|reading| Signal::ALL.map(|signal| (signal, reading)))
 }
 
-fn traces(encoder: &mut DescriptorEncoder<'_>, reading: Option<&TraceReading>) -> fmt::Result {
-    let mut family = begin(encoder, &reference::TRACES)?;
-    let Some(reading) = reading else { return Ok(()) };
+fn traces(encoder: &mut Encoder, reading: Option<&TraceReading>) {
+    let mut family = encoder.family(&reference::TRACES);
+    let Some(reading) = reading else { return };
     for reason in Reason::ALL {
         let of = |decision| [("decision", decision), ("reason", reason.as_str())];
-        counter(&mut family, &of("kept"), reading.kept[reason as usize])?;
-        counter(&mut family, &of("over_budget"), reading.over[reason as usize])?;
+        family.put(&of("kept"), reading.kept[reason as usize]);
+        family.put(&of("over_budget"), reading.over[reason as usize]);
     }
-    let labels = [("decision", "passed"), ("reason", "none")];
-    counter(&mut family, &labels, reading.passed)
+    family.put(&[("decision", "passed"), ("reason", "none")], reading.passed);
 }

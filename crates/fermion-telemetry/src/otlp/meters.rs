@@ -3,6 +3,7 @@
 //! never waits for the reader and, once a series is there, allocates nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -186,6 +187,8 @@ pub(crate) struct Meters {
     shards: Box<[Shard]>,
     /// For releases too many.
     overflow: Arc<Served>,
+    /// Their requests.
+    overflowed: AtomicU64,
 }
 
 /// Everything of one release.
@@ -215,6 +218,7 @@ impl Default for Meters {
                 app: "other".to_owned(),
                 release: 0,
             }),
+            overflowed: AtomicU64::new(0),
         }
     }
 }
@@ -237,6 +241,7 @@ impl Meters {
         let address = |served: &Arc<Served>| Arc::as_ptr(served).addr();
         let is_full = half.entries.len() >= EXPORT_SERIES_MAX && !half.entries.contains_key(&address(served));
         let served = if is_full { &self.overflow } else { served };
+        self.overflowed.fetch_add(u64::from(is_full), Relaxed);
         let entry = half.entries.entry(address(served)).or_insert_with(|| Entry {
             served: Arc::clone(served),
             phases: Phases::default(),
@@ -254,6 +259,11 @@ impl Meters {
                 seconds,
             });
         }
+    }
+
+    /// Requests of releases too many, since the start.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Relaxed)
     }
 
     /// Everything since the last call.
@@ -389,5 +399,6 @@ mod tests {
         let taken = meters.take();
         assert_eq!(taken.releases.len(), EXPORT_SERIES_MAX + 1);
         assert_eq!(taken.releases[&meters.overflow].phases.requests, 3);
+        assert_eq!(meters.overflowed(), 3);
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use fermion_model::Fault;
-use fermion_telemetry::{BuildInfo, CallResult, InstanceReading, Telemetry, UpstreamMetrics, limits};
+use fermion_telemetry::{
+    BuildInfo, CallResult, Format, InstanceReading, Telemetry, Trace, UpstreamMetrics, limits,
+};
 
 use crate::{record, served};
 
@@ -27,20 +29,20 @@ fn has(text: &str, lines: &[&str]) {
 fn every_promised_series_is_there() {
     let telemetry = telemetry();
     let app = served("tax", 7);
-    telemetry.observe(&record(Some(&app)));
+    telemetry.observe(&record(Some(&app)), Trace::Found);
     let mut trapped = record(Some(&app));
     (trapped.status, trapped.fault, trapped.cold) = (502, Some(Fault::GuestTrap), false);
-    telemetry.observe(&trapped);
+    telemetry.observe(&trapped, Trace::Found);
     let mut gone = record(Some(&app));
     (gone.status, gone.client_gone) = (0, true);
-    telemetry.observe(&gone);
+    telemetry.observe(&gone, Trace::Found);
     let mut lost = record(None);
     (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
-    telemetry.observe(&lost);
+    telemetry.observe(&lost, Trace::Found);
     telemetry.watch_instances(&app, || InstanceReading { in_use: 4, kept: 2 });
     telemetry.watch_dropped_lines("access", || 9);
-    let text = telemetry.render();
-    let who = r#"namespace="shop",app="tax",release="r7""#;
+    let text = telemetry.render(Format::OpenMetrics);
+    let (who, id) = (r#"namespace="shop",app="tax",release="r7""#, "ab".repeat(16));
     has(
         &text,
         &[
@@ -49,12 +51,13 @@ fn every_promised_series_is_there() {
             &format!(r#"fermion_requests_total{{{who},status_class="5xx",blame="guest"}} 1"#),
             &format!(r#"fermion_requests_total{{{who},status_class="none",blame="client"}} 1"#),
             "# TYPE fermion_request_duration_seconds histogram",
+            &format!(r#"fermion_request_duration_seconds_bucket{{{who},phase="instantiate",le="1e-05"}} 3"#),
+            &format!(r#"fermion_request_duration_seconds_bucket{{{who},phase="total",le="+Inf"}} 3"#),
             &format!(
-                r#"fermion_request_duration_seconds_bucket{{le="0.00001",{who},phase="instantiate"}} 3"#
+                r#"fermion_request_duration_seconds_bucket{{{who},phase="total",le="0.0001"}} 3 # {{trace_id="{id}"}} 0.00007"#
             ),
-            &format!(r#"fermion_request_duration_seconds_bucket{{le="+Inf",{who},phase="total"}} 3"#),
             &format!(r#"fermion_request_duration_seconds_count{{{who},phase="first_byte"}} 3"#),
-            &format!(r#"fermion_request_duration_seconds_sum{{{who},phase="queue"}} 0.0"#),
+            &format!(r#"fermion_request_duration_seconds_sum{{{who},phase="queue"}} 0"#),
             &format!(r#"fermion_faults_total{{{who},code="GUEST_TRAP"}} 1"#),
             &format!("fermion_cold_starts_total{{{who}}} 2"),
             &format!("fermion_warm_starts_total{{{who}}} 1"),
@@ -70,16 +73,42 @@ fn every_promised_series_is_there() {
     );
     assert!(!cfg!(target_os = "linux") || text.contains(r#"fermion_memory_bytes{kind="resident"} "#));
     assert!(text.ends_with("# EOF\n"));
+    // The older format has other names for families, no exemplars, and the same numbers.
+    let plain = telemetry.render(Format::Text);
+    let samples = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("_memory_"));
+        lines
+            .map(|line| line.split(" # ").next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(samples(&plain), samples(&text));
+    assert!(!plain.contains("trace_id") && !plain.contains("# EOF"), "{plain}");
+    has(
+        &plain,
+        &[
+            "# TYPE fermion_requests_total counter",
+            "# TYPE fermion_build_info gauge",
+        ],
+    );
+}
+
+#[test]
+fn a_request_that_nobody_finds_stands_for_no_other() {
+    let telemetry = telemetry();
+    telemetry.observe(&record(Some(&served("tax", 7))), Trace::Dropped);
+    assert!(!telemetry.render(Format::OpenMetrics).contains("trace_id"));
 }
 
 #[test]
 fn a_release_has_one_set_of_counters_whatever_its_address() {
     let telemetry = telemetry();
     for _ in 0..3 {
-        telemetry.observe(&record(Some(&served("tax", 1))));
+        telemetry.observe(&record(Some(&served("tax", 1))), Trace::Found);
     }
-    telemetry.observe(&record(Some(&served("tax", 2))));
-    let text = telemetry.render();
+    telemetry.observe(&record(Some(&served("tax", 2))), Trace::Found);
+    let text = telemetry.render(Format::OpenMetrics);
     has(
         &text,
         &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 3"#],
@@ -100,23 +129,23 @@ fn a_retired_release_is_scraped_once_more_and_then_gone() {
         in_use: reader.load(Relaxed),
         kept: 0,
     });
-    telemetry.observe(&record(Some(&app)));
+    telemetry.observe(&record(Some(&app)), Trace::Found);
     telemetry.retire(&app);
     assert_eq!(Arc::strong_count(&pool), 1);
-    telemetry.observe(&record(Some(&app)));
-    let last = telemetry.render();
+    telemetry.observe(&record(Some(&app)), Trace::Found);
+    let last = telemetry.render(Format::OpenMetrics);
     has(
         &last,
         &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 2"#],
     );
     assert!(!last.contains("fermion_instances{"));
-    assert!(!telemetry.render().contains("tax"));
-    telemetry.observe(&record(Some(&app)));
+    assert!(!telemetry.render(Format::OpenMetrics).contains("tax"));
+    telemetry.observe(&record(Some(&app)), Trace::Found);
     telemetry.retire(&app);
     telemetry.watch_instances(&served("tax", 1), || InstanceReading { in_use: 1, kept: 0 });
-    drop(telemetry.render());
+    drop(telemetry.render(Format::OpenMetrics));
     assert!(
-        telemetry.render().contains("tax"),
+        telemetry.render(Format::OpenMetrics).contains("tax"),
         "a release that came back stays"
     );
 }
@@ -125,12 +154,15 @@ fn a_retired_release_is_scraped_once_more_and_then_gone() {
 fn releases_beyond_the_bound_share_their_counters() {
     let telemetry = telemetry();
     for release in 0..=u32::try_from(limits::RELEASES_MAX).unwrap() + 1 {
-        telemetry.observe(&record(Some(&served("tax", release))));
+        telemetry.observe(&record(Some(&served("tax", release))), Trace::Found);
     }
-    let text = telemetry.render();
+    let text = telemetry.render(Format::OpenMetrics);
     has(
         &text,
-        &[r#"fermion_cold_starts_total{namespace="other",app="other",release="r0"} 2"#],
+        &[
+            r#"fermion_cold_starts_total{namespace="other",app="other",release="r0"} 2"#,
+            r#"fermion_series_overflow_total{of="releases"} 2"#,
+        ],
     );
 }
 
@@ -140,11 +172,11 @@ fn counts_from_many_threads_add_up() {
     let app = served("tax", 1);
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..1000).for_each(|_| telemetry.observe(&record(Some(&app)))));
+            scope.spawn(|| (0..1000).for_each(|_| telemetry.observe(&record(Some(&app)), Trace::Found)));
         }
     });
     has(
-        &telemetry.render(),
+        &telemetry.render(Format::OpenMetrics),
         &[r#"fermion_cold_starts_total{namespace="shop",app="tax",release="r1"} 8000"#],
     );
 }
@@ -155,7 +187,7 @@ fn calls_to_upstreams_are_counted_by_rule() {
     let app = served("tax", 7);
     let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned(), "*".to_owned()]));
     telemetry.watch_upstreams(&app, upstreams.clone());
-    let text = telemetry.render();
+    let text = telemetry.render(Format::OpenMetrics);
     assert!(!text.contains("upstream=\"none\""), "{text}");
     upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
     upstreams.called(Some(1), CallResult::Breaker, Duration::ZERO);
@@ -167,7 +199,7 @@ fn calls_to_upstreams_are_counted_by_rule() {
     upstreams.breaker(Some(1), true);
     upstreams.breaker(Some(1), false);
     upstreams.breaker(Some(1), true);
-    let text = telemetry.render();
+    let text = telemetry.render(Format::OpenMetrics);
     let who = r#"namespace="shop",app="tax",release="r7",upstream"#;
     has(
         &text,
@@ -184,6 +216,6 @@ fn calls_to_upstreams_are_counted_by_rule() {
         ],
     );
     telemetry.retire(&app);
-    telemetry.render();
-    assert!(!telemetry.render().contains("api.test"));
+    telemetry.render(Format::OpenMetrics);
+    assert!(!telemetry.render(Format::OpenMetrics).contains("api.test"));
 }

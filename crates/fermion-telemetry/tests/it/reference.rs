@@ -8,8 +8,9 @@ use std::time::Duration;
 use fermion_model::Fault;
 use fermion_telemetry::reference::{FAMILIES, Family, page};
 use fermion_telemetry::{
-    BuildInfo, CacheReading, CallResult, Compilation, Door, ExportReading, InstanceReading, StoreOperation,
-    StoreResult, Telemetry, ThreadReading, UpstreamMetrics, Wake,
+    BuildInfo, CacheReading, CallResult, Compilation, Deployed, Door, ExportReading, Format, Heard,
+    InstanceReading, ObjectiveReading, Order, Standing, StoreOperation, StoreResult, Telemetry,
+    ThreadReading, Trace, UpstreamMetrics, Wake,
 };
 
 use crate::{record, served};
@@ -21,6 +22,24 @@ fn families() -> impl Iterator<Item = Family> {
         .filter(|family| cfg!(target_os = "linux") || family.name != "fermion_memory_bytes")
 }
 
+fn objective() -> ObjectiveReading {
+    ObjectiveReading {
+        namespace: "shop".to_owned(),
+        app: "tax".to_owned(),
+        objective: "success".to_owned(),
+        target: 0.999,
+        window: Duration::from_secs(30 * 24 * 3600),
+        events: 1_000,
+        bad: 1,
+        standing: Some(Standing {
+            left: Some(0.5),
+            burns: [Some(1.0), None, None, None, None],
+            pages: true,
+            ..Standing::default()
+        }),
+    }
+}
+
 /// A scrape in which every family has at least one series.
 fn scrape() -> String {
     let telemetry = Telemetry::new(BuildInfo {
@@ -30,10 +49,10 @@ fn scrape() -> String {
     let app = served("tax", 7);
     let mut trapped = record(Some(&app));
     (trapped.status, trapped.fault) = (502, Some(Fault::GuestTrap));
-    telemetry.observe(&trapped);
+    telemetry.observe(&trapped, Trace::Found);
     let mut lost = record(None);
     (lost.status, lost.fault) = (404, Some(Fault::NoRoute));
-    telemetry.observe(&lost);
+    telemetry.observe(&lost, Trace::Found);
     telemetry.watch_instances(&app, || InstanceReading { in_use: 1, kept: 1 });
     let upstreams = Arc::new(UpstreamMetrics::new(["api.test".to_owned()]));
     upstreams.called(Some(0), CallResult::Answered, Duration::from_millis(3));
@@ -49,7 +68,12 @@ fn scrape() -> String {
     let store = telemetry.keyvalue().store("shop", "tax", "rates");
     store.observe(StoreOperation::Get, StoreResult::Done, Duration::from_micros(20));
     telemetry.watch_export(ExportReading::default);
-    telemetry.render()
+    telemetry.watch_objectives(|| vec![objective()]);
+    telemetry.control().deployed(Order::Deploy, Deployed::Done);
+    telemetry.control().rolled_out("succeeded");
+    telemetry.control().heard(Heard::Taken, 1);
+    telemetry.control().registry(&http::Method::GET, 200);
+    telemetry.render(Format::OpenMetrics)
 }
 
 #[test]
@@ -100,6 +124,7 @@ fn every_series_has_the_name_and_the_labels_of_the_table() {
     let text = scrape();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         // A family of the whole process has no labels, and its series no braces.
+        let line = line.split(" # ").next().unwrap();
         let (series, _) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let labels: Vec<_> = labels

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use fermion_model::{AppName, Namespace, units};
 
 use super::AdminArgs;
@@ -16,6 +16,19 @@ pub(crate) struct SloArgs {
     pub(crate) namespace: Namespace,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DashboardArgs {
+    /// executive: whether promises are kept; on-call: what is wrong now; debug: what the platform itself does.
+    pub(crate) name: DashboardName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DashboardName {
+    Executive,
+    OnCall,
+    Debug,
 }
 
 #[derive(Debug, Args)]

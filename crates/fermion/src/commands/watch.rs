@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fermion_model::openslo::OPENSLO_FILE;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -99,7 +100,7 @@ fn watched(folder: &Path) -> Result<Watched> {
     for pattern in patterns
         .iter()
         .map(String::as_str)
-        .chain(["fermion.toml", "app.yaml"])
+        .chain(["fermion.toml", "app.yaml", OPENSLO_FILE])
     {
         globs.add(
             Glob::new(pattern).with_context(|| format!("{pattern:?} in [build] watch is not a pattern"))?,

@@ -6,6 +6,7 @@ pub(crate) mod collector;
 pub(crate) mod dns;
 pub(crate) mod h2;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod secure;
 pub(crate) mod upstream;
 

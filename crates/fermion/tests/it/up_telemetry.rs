@@ -47,6 +47,11 @@ impl Metrics {
         }
     }
 
+    /// Every series, by its name and labels.
+    pub(crate) fn names(&self) -> std::collections::BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// The sum of the samples of a name whose labels hold all of these.
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let fits = |key: &str| {

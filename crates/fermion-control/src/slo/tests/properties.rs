@@ -163,7 +163,7 @@ fn a_month_of_a_thousand_apps_is_bounded() {
         series[0].release = 1 + (bucket / 36) % 9;
         let at = NOW - u64::from(bucket) * 10;
         let shares: Vec<_> = series.iter().collect();
-        assert!(tally.add(Indicator::Success, &shares, at, NOW));
+        assert!(tally.add(Indicator::Success, &shares, at, NOW).is_some());
     }
     let bytes = tally.bytes() * ObjectiveSpec::defaults().len() * APPS;
     assert!(bytes < MEBIBYTES_MAX << 20, "{} MiB", bytes >> 20);
