@@ -12,7 +12,9 @@ mod openapi;
 pub mod paths;
 mod problem;
 mod rollout;
+mod traces;
 mod types;
+mod why;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
@@ -26,8 +28,10 @@ pub use rollout::{
     ArmView, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList, RolloutOrder, RolloutStepView,
     RolloutVerdict, RolloutView,
 };
+pub use traces::{SpanView, TraceList, TraceRequest, TraceSummary, TraceView};
 pub use types::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
     LogLine, NodeView, Reason, RefTag, Refs, ReleaseList, ReleaseState, ReleaseView, RollbackRequest, Route,
     Status, Step, TrustView,
 };
+pub use why::{WhyFinding, WhyView};

@@ -20,6 +20,8 @@ pub const ROLLOUT: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollout";
 pub const ROLLOUTS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollouts";
 /// GET: [`crate::ObjectiveList`].
 pub const OBJECTIVES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/objectives";
+/// GET: [`crate::WhyView`].
+pub const WHY: &str = "/api/v1/namespaces/{namespace}/apps/{app}/why";
 /// GET: [`crate::AlertList`].
 pub const ALERTS: &str = "/api/v1/alerts";
 /// POST [`crate::AcknowledgeRequest`]: [`crate::AlertView`].
@@ -28,6 +30,10 @@ pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
 pub const SILENCE: &str = "/api/v1/alerts/silence";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
+/// GET: [`crate::TraceList`], the newest first; of one namespace with `namespace=N`, of one app with `app=A`, `limit=N`.
+pub const TRACES: &str = "/api/v1/traces";
+/// GET: [`crate::TraceView`]; the id, or how it begins.
+pub const TRACE: &str = "/api/v1/traces/{trace}";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].
 pub const TRUST: &str = "/api/v1/trust";
 /// GET: [`crate::DecisionList`]; of one app with `namespace=N&app=A`, of one package with `digest=sha256:...`.
@@ -47,6 +53,11 @@ pub fn of_app(template: &str, namespace: &Namespace, app: &AppName) -> String {
     template
         .replace("{namespace}", namespace.as_str())
         .replace("{app}", app.as_str())
+}
+
+/// [`TRACE`] of one id.
+pub fn trace(id: &str) -> String {
+    TRACE.replace("{trace}", id)
 }
 
 /// [`BLOB`] of one digest.

@@ -12,7 +12,7 @@ use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Gate;
 use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
-use fermion_telemetry::LogHub;
+use fermion_telemetry::{LogHub, Traces};
 use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
@@ -21,6 +21,7 @@ use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, PULLS_MAX, UPLOADS_M
 use crate::plan::{KnownApp, State};
 use crate::receivers::Receivers;
 use crate::slo::Slo;
+use crate::why::Why;
 use crate::{AdminToken, Error, Verifier};
 
 /// The wall clock, passed in.
@@ -60,6 +61,8 @@ pub struct ControlParts {
     pub count: Arc<dyn Fn(&'static str) + Send + Sync>,
     /// What components write.
     pub logs: LogHub,
+    /// Traces of requests that are kept.
+    pub traces: Traces,
     /// Renders the metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The wall clock.
@@ -93,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) pulls: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) slo: Slo,
+    pub(crate) why: Why,
 }
 
 impl std::fmt::Debug for Control {
@@ -120,6 +124,7 @@ impl Control {
             pulls: Semaphore::new(PULLS_MAX),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             slo: Slo::default(),
+            why: Why::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -46,6 +46,7 @@ pub(crate) fn control(folder: &Path, hands: &Hands, receivers: Receivers) -> Con
         gate: Arc::new(Gate::new(folder.join("policy"), folder.join("advisories"))),
         count: Arc::new(|_| ()),
         logs: LogHub::new(Arc::new(|| SystemTime::UNIX_EPOCH), Echo::Off).unwrap(),
+        traces: fermion_telemetry::Traces::new(&Default::default(), Arc::new(|| SystemTime::UNIX_EPOCH)),
         metrics: Arc::new(String::new),
         clock: Arc::new(clock),
         salt: Arc::new(|| Ok("5a".repeat(16))),

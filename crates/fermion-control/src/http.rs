@@ -7,6 +7,7 @@ mod guard;
 mod logs;
 mod objectives;
 mod server;
+mod traces;
 mod trust;
 
 use axum::Router;
@@ -57,9 +58,12 @@ impl Control {
             .route(paths::ROLLOUT, get(rollout).post(order_rollout))
             .route(paths::ROLLOUTS, get(rollouts))
             .route(paths::OBJECTIVES, get(objectives::objectives))
+            .route(paths::WHY, get(objectives::why))
             .route(paths::ALERTS, get(objectives::alerts))
             .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
             .route(paths::SILENCE, post(objectives::silence))
+            .route(paths::TRACES, get(traces::list))
+            .route(paths::TRACE, get(traces::show))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::LOGS, get(logs::logs))
             .route(paths::COLLECT, post(collect))

@@ -129,6 +129,18 @@ pub const SEND_BACKOFF_MAX: Duration = Duration::from_secs(300);
 pub const ALERTMANAGER_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Bytes of a file with a receiver's secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
+/// A stretch of time of which the requests of apps are added up, to say what is wrong now.
+pub const WHY_SLOT: Duration = Duration::from_secs(30);
+/// Such stretches that are remembered: five minutes, the shortest window of a page.
+pub const WHY_SLOTS: usize = 10;
+/// Apps that are remembered in one of them.
+pub const WHY_APPS_MAX: usize = 2_000;
+/// Releases, and upstreams of releases, that are remembered of an app in one of them.
+pub const WHY_ROWS_MAX: usize = 32;
+/// Apps whose last refused deploy is remembered.
+pub const REFUSALS_KEPT_MAX: usize = 1_000;
+/// Bytes of a message that says why something was refused.
+pub const WHY_MESSAGE_BYTES_MAX: usize = 500;
 
 const _: () = assert!(
     WHOLES_AT_ONCE_MAX as u64 * (TALLY_WRITE_EVERY.as_secs() / EVALUATE_EVERY.as_secs())

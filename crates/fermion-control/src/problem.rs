@@ -33,6 +33,8 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::NoSuchApp { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_APP"),
         Error::NoSuchRelease { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_RELEASE"),
         Error::NoSuchIncident { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_INCIDENT"),
+        Error::NoSuchTrace { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_TRACE"),
+        Error::AmbiguousTrace { .. } => (StatusCode::CONFLICT, "TRACE_AMBIGUOUS"),
         Error::Route { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "ROUTE_INVALID"),
         Error::RouteCollision { .. } => (StatusCode::CONFLICT, "ROUTE_COLLISION"),
         Error::Config { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "CONFIG_INVALID"),

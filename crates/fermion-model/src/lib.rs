@@ -3,11 +3,13 @@
 
 pub mod app;
 pub mod assignment;
+pub mod calls;
 pub mod digest;
 pub mod document;
 pub mod endpoint;
 pub mod fault;
 pub mod frame;
+pub mod health;
 pub mod interfaces;
 pub mod limits;
 pub mod manifest;

@@ -175,6 +175,7 @@ impl Target {
                 // Whoever waited for the program waited for an instance of it.
                 cold: loading > Duration::ZERO || meter.is_cold(),
                 cpu: meter.cpu(),
+                calls: meter.take_calls(),
             }
         });
         let call = Call {

@@ -127,7 +127,11 @@ impl Core {
             return self.make(turn).await;
         };
         turn.meter.taken();
-        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+        let egress = Egress::new(
+            self.egress.clone(),
+            turn.traceparent.clone(),
+            Some(turn.meter.clone()),
+        );
         let running = self.engines.running();
         let state = instance.store.data_mut();
         state.begin(turn.meter.clone(), egress, turn.output.clone(), running);
@@ -169,7 +173,11 @@ impl Core {
         let meter = state.meter.clone();
         state.begin(
             meter,
-            Egress::new(self.egress.clone(), traceparent),
+            Egress::new(
+                self.egress.clone(),
+                traceparent,
+                is_alone.then(|| turn.meter.clone()),
+            ),
             output,
             running,
         );
@@ -231,7 +239,11 @@ impl Core {
     }
 
     fn store(&self, turn: &Turn) -> Store<State> {
-        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+        let egress = Egress::new(
+            self.egress.clone(),
+            turn.traceparent.clone(),
+            Some(turn.meter.clone()),
+        );
         let engine = match &self.handler {
             Handler::P2(pre) => pre.engine(),
             Handler::P3(pre) => pre.engine(),

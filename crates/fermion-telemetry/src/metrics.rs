@@ -9,6 +9,7 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use fermion_model::Fault;
+use fermion_model::health::FrameUpstream;
 use fermion_model::record::{RequestRecord, Served};
 use prometheus_client::registry::Registry;
 
@@ -181,6 +182,30 @@ impl Telemetry {
     /// Reads at each scrape what is exported.
     pub fn watch_export(&self, read: impl Fn() -> ExportReading + Send + Sync + 'static) {
         self.exports.watch(read);
+    }
+
+    /// What is exported, and what became of it; none where nothing is.
+    pub fn export(&self) -> Option<ExportReading> {
+        self.exports.read()
+    }
+
+    /// What apps have called since this was asked last, at most `rows_max` rows. For whoever sends frames: there is one.
+    pub fn take_upstreams(&self, rows_max: usize) -> Vec<FrameUpstream> {
+        let mut rows = Vec::new();
+        for release in self.releases.sorted() {
+            let Some(upstreams) = release.upstreams() else {
+                continue;
+            };
+            let served = &release.served;
+            rows.extend(upstreams.take().map(|row| FrameUpstream {
+                namespace: served.namespace.clone(),
+                app: served.app.clone(),
+                release: served.release,
+                ..row
+            }));
+        }
+        rows.truncate(rows_max);
+        rows
     }
 
     /// What apps do with their key-value stores.

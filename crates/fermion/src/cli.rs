@@ -6,6 +6,7 @@ mod instances;
 mod judge;
 mod native;
 mod objectives;
+mod people;
 mod policy;
 mod reach;
 mod registries;
@@ -29,6 +30,7 @@ pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use objectives::{AlertsAction, AlertsArgs, SloArgs};
+pub(crate) use people::TraceArgs;
 pub(crate) use policy::{PolicyAction, PolicyArgs, PolicyExplain};
 pub(crate) use reach::ReachArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -116,6 +118,10 @@ pub(crate) enum Command {
     Abort(AppArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
+    /// Say what is wrong with an app now, in plain words, and what to do.
+    Why(AppArgs),
+    /// List the traces that are kept, or show what one request was made of.
+    Trace(TraceArgs),
     /// Show what apps promise, and how much of their error budgets is left.
     Slo(SloArgs),
     /// Show what burns; take incidents on, and silence alerts.

@@ -18,10 +18,12 @@ pub(crate) mod registry;
 mod rollout;
 mod sign;
 mod slo;
+mod trace;
 pub(crate) mod transfer;
 mod trust;
 mod up;
 mod watch;
+mod why;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -63,6 +65,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Resume(app) => rollout::order(&app, RolloutCommand::Resume, json).await,
         Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Why(arguments) => why::run(&arguments, json).await,
+        Command::Trace(arguments) => trace::run(&arguments, json).await,
         Command::Slo(arguments) => slo::run(&arguments, json).await,
         Command::Alerts(arguments) => alerts::run(arguments, json).await,
         Command::Judge(arguments) => judge::run(&arguments, json),

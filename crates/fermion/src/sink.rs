@@ -9,7 +9,7 @@ use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading,
+    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading, Traces,
 };
 
 /// The process's wall clock: its one home.
@@ -36,6 +36,8 @@ pub(crate) struct Sink {
     frames: Option<Arc<Frames>>,
     /// None where nothing is exported.
     export: Option<Arc<Export>>,
+    /// None where nobody asks for traces.
+    traces: Option<Traces>,
 }
 
 impl Sink {
@@ -59,12 +61,19 @@ impl Sink {
             access,
             frames: None,
             export: None,
+            traces: None,
         })
     }
 
     /// Gathers frames of requests too.
     pub(crate) fn with_frames(mut self, frames: Arc<Frames>) -> Self {
         self.frames = Some(frames);
+        self
+    }
+
+    /// Keeps traces of requests too.
+    pub(crate) fn with_traces(mut self, traces: Traces) -> Self {
+        self.traces = Some(traces);
         self
     }
 
@@ -116,12 +125,15 @@ impl Record for Sink {
         if let Some(export) = &self.export {
             export.observe(&record);
         }
+        if let Some(traces) = &self.traces {
+            traces.observe(&record);
+        }
         if self.access.is_on() {
             self.access.write(record);
         }
     }
 
     fn wants_path(&self) -> bool {
-        self.access.is_on() || self.export.is_some()
+        self.access.is_on() || self.export.is_some() || self.traces.is_some()
     }
 }

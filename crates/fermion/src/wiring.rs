@@ -16,7 +16,7 @@ use fermion_package::store::Store;
 use fermion_providers::EmbeddedStores;
 use fermion_registry::Collector;
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub};
+use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub, Traces};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -24,6 +24,7 @@ use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
 use crate::export::{self, Exporting};
 use crate::frames::FrameSender;
+use crate::health::Health;
 use crate::process;
 use crate::sink::{Sink, WallClock};
 
@@ -64,20 +65,20 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     process::allow_descriptors();
     let data = DataDirectory::open(&arguments.data.directory)?;
     let bus = open_bus(&data).await?;
-    let mut config = ServerConfig::new(arguments.listen);
-    config.drain_max = arguments.drain;
-    if let Some(threads) = arguments.threads {
-        config.threads = threads;
-    }
-    let gateway = Server::bind(config)?;
+    let gateway = gateway(arguments)?;
     let store = Store::open(&data.store())?;
     // Made before anybody looks at who is trusted, so that a new folder trusts its own keys.
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
-    let (sink, exporting) = sink(arguments, &data, &requests)?;
+    let traces = Traces::new(&arguments.export.traces(), Arc::new(WallClock));
+    let (sink, exporting) = sink(arguments, &data, &requests, &traces)?;
     let logs = guest_logs(&sink)?;
-    let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
+    let watched = Watched {
+        logs: logs.clone(),
+        traces,
+    };
+    let control = control(arguments, &data, &bus, &store, watched, &sink, &trust)?;
     let registry = registry::registry(&data, store.clone(), fermion_registry::Anonymous::Nothing)?;
     let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
@@ -113,7 +114,8 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     );
     control.upgrade().await?;
     node.announce().await?;
-    let frames = FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation());
+    let health = Health::new(sink.telemetry.clone(), arguments.export.telemetry_buffer);
+    let frames = FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation(), health);
     Ok(Platform {
         frames,
         exporting,
@@ -131,10 +133,25 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     })
 }
 
+fn gateway(arguments: &UpArgs) -> Result<fermion_gateway::Bound> {
+    let mut config = ServerConfig::new(arguments.listen);
+    config.drain_max = arguments.drain;
+    if let Some(threads) = arguments.threads {
+        config.threads = threads;
+    }
+    Ok(Server::bind(config)?)
+}
+
 /// Where records of requests go, and what sends them on from there.
-fn sink(arguments: &UpArgs, data: &DataDirectory, requests: &Arc<Frames>) -> Result<(Arc<Sink>, Exporting)> {
+fn sink(
+    arguments: &UpArgs,
+    data: &DataDirectory,
+    requests: &Arc<Frames>,
+    traces: &Traces,
+) -> Result<(Arc<Sink>, Exporting)> {
     let (export, exporting) = export::open(&arguments.export, data)?;
     let sink = Sink::open(&arguments.access_log)?.with_frames(requests.clone());
+    let sink = sink.with_traces(traces.clone());
     Ok((Arc::new(sink.with_export(export)), exporting))
 }
 
@@ -172,12 +189,18 @@ fn watch_native_code(sink: &Sink, compiler: &Compiler) {
     });
 }
 
+/// What people may look at, beside what is on the bus.
+struct Watched {
+    logs: LogHub,
+    traces: Traces,
+}
+
 fn control(
     arguments: &UpArgs,
     data: &DataDirectory,
     bus: &Bus,
     store: &Store,
-    logs: &LogHub,
+    watched: Watched,
     sink: &Sink,
     trust: &Arc<TrustKeeper>,
 ) -> Result<Control> {
@@ -200,7 +223,8 @@ fn control(
             data.advisories(),
         )),
         count: Arc::new(move |code| counted.doors().refused(fermion_telemetry::Door::Deploy, code)),
-        logs: logs.clone(),
+        logs: watched.logs,
+        traces: watched.traces,
         metrics: Arc::new(move || telemetry.render()),
         clock,
         salt: Arc::new(salt),

@@ -10,6 +10,11 @@ pub(super) async fn objectives(State(api): State<Api>, Path(names): Path<(String
     json(&api.control.objectives(&namespace, &app).await?)
 }
 
+pub(super) async fn why(State(api): State<Api>, Path(names): Path<(String, String)>) -> Answer {
+    let (namespace, app) = parse_names(&names)?;
+    json(&api.control.why(&namespace, &app).await?)
+}
+
 pub(super) async fn alerts(State(api): State<Api>) -> Answer {
     json(&api.control.alerts().await?)
 }

@@ -109,7 +109,9 @@ impl Control {
         }
         let now = self.now();
         let taken = self.shared.slo.observed().take(frame, now);
-        if !taken {
+        if taken {
+            self.shared.why.take(frame, now);
+        } else {
             tracing::debug!(
                 node = frame.node,
                 sequence = frame.sequence,

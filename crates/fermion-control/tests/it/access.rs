@@ -127,6 +127,10 @@ async fn only_loopback_is_listened_on() {
         )),
         count: Arc::new(|_| ()),
         logs: platform.logs.clone(),
+        traces: fermion_telemetry::Traces::new(
+            &Default::default(),
+            Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
+        ),
         metrics: Arc::new(String::new),
         clock: Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
         salt: Arc::new(|| Ok("5a".repeat(16))),

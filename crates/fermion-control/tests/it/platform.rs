@@ -77,6 +77,7 @@ impl Platform {
             )),
             count: Arc::new(|_| ()),
             logs: logs.clone(),
+            traces: fermion_telemetry::Traces::new(&Default::default(), Arc::new(|| SystemTime::UNIX_EPOCH)),
             metrics: Arc::new(|| "fermion_test 1\n".to_owned()),
             clock: Arc::new(clock),
             salt: Arc::new(|| Ok("5a".repeat(16))),

@@ -114,6 +114,7 @@ impl Dispatch for App {
             instantiate: Duration::from_micros(5),
             cold: true,
             cpu: Duration::from_micros(7),
+            calls: Default::default(),
         });
         let path = request.uri().path().to_owned();
         let path = path

@@ -317,6 +317,7 @@ mod tests {
             cpu: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
+            calls: Default::default(),
             arm: fermion_model::frame::Arm::Stable,
             caller: 0,
         }

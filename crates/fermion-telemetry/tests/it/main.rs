@@ -53,6 +53,7 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         cpu: Duration::from_millis(250),
         bytes_in: 3,
         bytes_out: 5,
+        calls: Default::default(),
         arm: Arm::Stable,
         caller: 0,
     }
