@@ -15,8 +15,8 @@ use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL
 use crate::{
     AcknowledgeRequest, AlertList, AlertView, AppList, AppView, CollectRequest, CollectResult, DecisionList,
     DecisionView, DeployRequest, DeployResult, Error, ObjectiveList, ReleaseList, ReleaseView,
-    RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TraceList, TraceView,
-    TrustView, WhyView, paths,
+    RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TopView, TraceList,
+    TraceView, TrustView, WhyView, paths,
 };
 
 pub use logs::LogLines;
@@ -88,6 +88,11 @@ impl Client {
         self.get(&paths::of_app(paths::WHY, namespace, app)).await
     }
 
+    /// How all apps are at this moment.
+    pub async fn top(&self) -> Result<TopView, Error> {
+        self.get(paths::TOP).await
+    }
+
     /// Traces that are kept, newest first: of an app, or of a namespace.
     pub async fn traces(
         &self,
@@ -108,6 +113,13 @@ impl Client {
     /// Incidents, silences and receivers.
     pub async fn alerts(&self) -> Result<AlertList, Error> {
         self.get(paths::ALERTS).await
+    }
+
+    /// A draft of an incident's post-mortem, as Markdown.
+    pub async fn post_mortem(&self, incident: &str) -> Result<String, Error> {
+        self.transport
+            .text(Call::get(&paths::post_mortem(incident)))
+            .await
     }
 
     /// Takes an incident on.

@@ -12,6 +12,7 @@ mod openapi;
 pub mod paths;
 mod problem;
 mod rollout;
+mod top;
 mod traces;
 mod types;
 mod why;
@@ -28,6 +29,7 @@ pub use rollout::{
     ArmView, RolloutCommand, RolloutEventView, RolloutFinding, RolloutList, RolloutOrder, RolloutStepView,
     RolloutVerdict, RolloutView,
 };
+pub use top::{TopApp, TopView};
 pub use traces::{SpanView, TraceList, TraceRequest, TraceSummary, TraceView};
 pub use types::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,

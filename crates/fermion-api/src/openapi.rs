@@ -9,13 +9,14 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, objectives, paths, rollout, traces, types, why};
+use crate::{PROBLEM_CONTENT_TYPE, Problem, objectives, paths, rollout, top, traces, types, why};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const LINES: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain";
+const MARKDOWN: &str = "text/markdown";
 
 struct Endpoint {
     method: HttpMethod,
@@ -266,6 +267,16 @@ fn of_people() -> Vec<Endpoint> {
         Endpoint {
             refusals: &["404"],
             ..get(
+                paths::POST_MORTEM,
+                "post-mortem",
+                "A draft of an incident's post-mortem, as Markdown",
+                MARKDOWN,
+                None,
+            )
+        },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
                 paths::WHY,
                 "why",
                 "What is wrong with an app, the gravest first",
@@ -273,6 +284,13 @@ fn of_people() -> Vec<Endpoint> {
                 Some("WhyView"),
             )
         },
+        get(
+            paths::TOP,
+            "top",
+            "How all apps are at this moment, the busiest first",
+            JSON,
+            Some("TopView"),
+        ),
         get(
             paths::TRACES,
             "traces",
@@ -320,6 +338,7 @@ pub fn openapi() -> String {
     with_parts::<objectives::AlertList>(&mut schemas);
     with_parts::<objectives::AcknowledgeRequest>(&mut schemas);
     with_parts::<objectives::SilenceRequest>(&mut schemas);
+    with_parts::<top::TopView>(&mut schemas);
     with_parts::<traces::TraceList>(&mut schemas);
     with_parts::<traces::TraceView>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
@@ -358,7 +377,7 @@ fn operation(endpoint: &Endpoint) -> Operation {
     let mut operation = Operation::builder()
         .operation_id(Some(endpoint.id))
         .summary(Some(endpoint.summary));
-    for name in ["namespace", "app", "digest", "trace"] {
+    for name in ["namespace", "app", "digest", "incident", "trace"] {
         if endpoint.path.contains(&format!("{{{name}}}")) {
             operation = operation.parameter(parameter(name, ParameterIn::Path, Type::String));
         }

@@ -26,10 +26,14 @@ pub const WHY: &str = "/api/v1/namespaces/{namespace}/apps/{app}/why";
 pub const ALERTS: &str = "/api/v1/alerts";
 /// POST [`crate::AcknowledgeRequest`]: [`crate::AlertView`].
 pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
+/// GET: a draft of an incident's post-mortem, as Markdown.
+pub const POST_MORTEM: &str = "/api/v1/alerts/{incident}/post-mortem";
 /// POST [`crate::SilenceRequest`]: [`crate::AlertList`].
 pub const SILENCE: &str = "/api/v1/alerts/silence";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
+/// GET: [`crate::TopView`].
+pub const TOP: &str = "/api/v1/top";
 /// GET: [`crate::TraceList`], the newest first; of one namespace with `namespace=N`, of one app with `app=A`, `limit=N`.
 pub const TRACES: &str = "/api/v1/traces";
 /// GET: [`crate::TraceView`]; the id, or how it begins.
@@ -53,6 +57,11 @@ pub fn of_app(template: &str, namespace: &Namespace, app: &AppName) -> String {
     template
         .replace("{namespace}", namespace.as_str())
         .replace("{app}", app.as_str())
+}
+
+/// [`POST_MORTEM`] of one incident.
+pub fn post_mortem(incident: &str) -> String {
+    POST_MORTEM.replace("{incident}", incident)
 }
 
 /// [`TRACE`] of one id.

@@ -105,6 +105,12 @@ pub const RELEASES_BLAMED_MAX: usize = 4;
 pub const BLAMED_SHARE_MIN: f64 = 0.9;
 /// Incidents kept of one app, beyond those that are open.
 pub const INCIDENTS_KEPT_MAX: usize = 32;
+/// Messages of one incident whose time is kept, for its post-mortem.
+pub const TOLD_KEPT_MAX: usize = 64;
+/// How long before an incident deploys and rollouts belong to its story.
+pub const POST_MORTEM_BEFORE: Duration = Duration::from_secs(24 * 3600);
+/// Traces that a post-mortem names.
+pub const POST_MORTEM_TRACES_MAX: usize = 10;
 /// Incidents that one answer lists.
 pub const ALERTS_SHOWN_MAX: usize = 500;
 /// Silences at once.
@@ -137,6 +143,10 @@ pub const WHY_SLOTS: usize = 10;
 pub const WHY_APPS_MAX: usize = 2_000;
 /// Releases, and upstreams of releases, that are remembered of an app in one of them.
 pub const WHY_ROWS_MAX: usize = 32;
+/// What `fermion top` shows requests of: long enough for a rate, short enough to see a change.
+pub const TOP_WINDOW: Duration = Duration::from_secs(10);
+/// Frames that are remembered for it: one a second of a node, and some that came together.
+pub const TOP_FRAMES_MAX: usize = 16;
 /// Apps whose last refused deploy is remembered.
 pub const REFUSALS_KEPT_MAX: usize = 1_000;
 /// Bytes of a message that says why something was refused.

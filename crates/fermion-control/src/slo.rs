@@ -9,6 +9,7 @@ mod facts;
 mod incident;
 mod keep;
 mod observe;
+mod post_mortem;
 mod run;
 mod tally;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use desk::Desk;
 pub(crate) use incident::{Notice, Transition};
 use observe::Observed;
+pub(crate) use view::least_left;
 
 /// Everything that is known of objectives in this process.
 #[derive(Debug, Default)]

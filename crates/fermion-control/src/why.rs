@@ -2,6 +2,7 @@
 //! judge. Refuses to do: deciding what a cause is.
 
 mod recent;
+mod top;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

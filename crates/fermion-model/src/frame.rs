@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::{FrameUpstream, NodeHealth};
+use crate::health::{FrameInstances, FrameUpstream, NodeHealth};
 use crate::sketch::Sketch;
 
 /// The schema that this build writes and understands.
@@ -47,6 +47,9 @@ pub struct Frame {
     /// What apps called in the interval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<FrameUpstream>,
+    /// Instances of apps that have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<FrameInstances>,
     /// How the node itself is; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<NodeHealth>,

@@ -79,3 +79,17 @@ impl FrameUpstream {
         results.iter().filter_map(|result| self.calls.get(*result)).sum()
     }
 }
+
+/// The instances of one app's release, at the end of a frame's interval.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameInstances {
+    /// The tenant.
+    pub namespace: String,
+    /// The app's name.
+    pub app: String,
+    /// Requests that run.
+    pub running: u64,
+    /// Instances that outlive a request, or wait for their first.
+    pub kept: u64,
+}

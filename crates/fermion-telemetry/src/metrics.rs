@@ -9,7 +9,7 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use fermion_model::Fault;
-use fermion_model::health::FrameUpstream;
+use fermion_model::health::{FrameInstances, FrameUpstream};
 use fermion_model::record::{RequestRecord, Served};
 use prometheus_client::registry::Registry;
 
@@ -206,6 +206,21 @@ impl Telemetry {
         }
         rows.truncate(rows_max);
         rows
+    }
+
+    /// Instances of releases that have any, at most `rows_max` rows.
+    pub fn instances(&self, rows_max: usize) -> Vec<FrameInstances> {
+        let rows = self.releases.sorted().into_iter().filter_map(|release| {
+            let InstanceReading { in_use, kept } = release.instances()?;
+            let served = &release.served;
+            (in_use + kept > 0).then(|| FrameInstances {
+                namespace: served.namespace.clone(),
+                app: served.app.clone(),
+                running: in_use,
+                kept,
+            })
+        });
+        rows.take(rows_max).collect()
     }
 
     /// What apps do with their key-value stores.

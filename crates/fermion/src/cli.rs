@@ -30,7 +30,7 @@ pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use objectives::{AlertsAction, AlertsArgs, SloArgs};
-pub(crate) use people::TraceArgs;
+pub(crate) use people::{TopArgs, TraceArgs};
 pub(crate) use policy::{PolicyAction, PolicyArgs, PolicyExplain};
 pub(crate) use reach::ReachArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Abort(AppArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
+    /// Show how all apps are, anew each second.
+    Top(TopArgs),
     /// Say what is wrong with an app now, in plain words, and what to do.
     Why(AppArgs),
     /// List the traces that are kept, or show what one request was made of.

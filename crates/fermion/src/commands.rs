@@ -18,6 +18,7 @@ pub(crate) mod registry;
 mod rollout;
 mod sign;
 mod slo;
+mod top;
 mod trace;
 pub(crate) mod transfer;
 mod trust;
@@ -65,6 +66,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Resume(app) => rollout::order(&app, RolloutCommand::Resume, json).await,
         Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Top(arguments) => top::run(&arguments, json).await,
         Command::Why(arguments) => why::run(&arguments, json).await,
         Command::Trace(arguments) => trace::run(&arguments, json).await,
         Command::Slo(arguments) => slo::run(&arguments, json).await,

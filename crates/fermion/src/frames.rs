@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use fermion_bus::Bus;
 use fermion_model::frame::{FRAME_SCHEMA, Frame, frame_subject};
-use fermion_telemetry::limits::FRAME_UPSTREAMS_MAX;
+use fermion_telemetry::limits::{FRAME_SERIES_MAX, FRAME_UPSTREAMS_MAX};
 use fermion_telemetry::{Clock as _, Frames};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,7 @@ impl FrameSender {
             series: taken.series,
             unlisted: taken.unlisted,
             upstreams: self.health.telemetry().take_upstreams(FRAME_UPSTREAMS_MAX),
+            instances: self.health.telemetry().instances(FRAME_SERIES_MAX),
             health: Some(self.health.read(elapsed)),
         };
         self.sequence += 1;

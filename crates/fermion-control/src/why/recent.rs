@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fermion_model::frame::{Arm, Frame, FrameSeries};
-use fermion_model::health::{FrameUpstream, NodeHealth};
+use fermion_model::health::{FrameInstances, FrameUpstream, NodeHealth};
 use fermion_planner::why::{Refused, Signals};
 
-use crate::limits::{REFUSALS_KEPT_MAX, WHY_APPS_MAX, WHY_ROWS_MAX, WHY_SLOT, WHY_SLOTS};
+use super::top::Moment;
+use crate::limits::{
+    REFUSALS_KEPT_MAX, TOP_FRAMES_MAX, TOP_WINDOW, WHY_APPS_MAX, WHY_ROWS_MAX, WHY_SLOT, WHY_SLOTS,
+};
 
 /// One stretch of time.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ struct App {
 pub(super) struct Recent {
     /// The newest last.
     slots: VecDeque<Slot>,
+    /// What came in the last seconds, with when, the newest last.
+    last: VecDeque<(u64, Vec<FrameSeries>, Vec<FrameInstances>)>,
     heard_at: Option<u64>,
     health: NodeHealth,
     /// By `namespace/app`.
@@ -41,6 +46,11 @@ impl Recent {
         self.heard_at = Some(now);
         if let Some(health) = &frame.health {
             self.health = health.clone();
+        }
+        self.last
+            .push_back((now, frame.series.clone(), frame.instances.clone()));
+        while self.last.len() > TOP_FRAMES_MAX {
+            self.last.pop_front();
         }
         let slot = self.slot(now);
         // A mirrored copy is nobody's request.
@@ -66,6 +76,30 @@ impl Recent {
                 known.merge(row);
             }
         }
+    }
+
+    /// What the last seconds were like.
+    pub(super) fn moment(&self, now: u64) -> Moment {
+        let mut moment = Moment::default();
+        let from = now.saturating_sub(TOP_WINDOW.as_secs());
+        for (at, series, instances) in &self.last {
+            if !(from..=now).contains(at) {
+                continue;
+            }
+            for one in series.iter().filter(|series| series.arm != Arm::Mirror) {
+                let name = format!("{}/{}", one.namespace, one.app);
+                moment.traffic.entry(name).or_default().merge(one);
+            }
+            // Of now, not of the whole time.
+            moment.instances.clear();
+            for one in instances {
+                let name = format!("{}/{}", one.namespace, one.app);
+                let known = moment.instances.entry(name).or_default();
+                known.running += one.running;
+                known.kept += one.kept;
+            }
+        }
+        moment
     }
 
     /// The slot of this moment; older ones go as it begins.
@@ -178,6 +212,7 @@ mod tests {
                 calls: [("answered".to_owned(), requests)].into(),
                 ..FrameUpstream::default()
             }],
+            instances: Vec::new(),
             health: None,
         }
     }

@@ -95,6 +95,7 @@ impl Platform {
             series: vec![series(numbers[0], canary), series(numbers[1], stable)],
             unlisted: 0,
             upstreams: Vec::new(),
+            instances: Vec::new(),
             health: None,
         };
         self.bus

@@ -22,17 +22,11 @@ const SLOW_NANOS: u64 = 250_000_000;
 const SLOW_STARTS_MIN: f64 = 0.05;
 
 /// Results of calls that are failures of the upstream.
-const FAILED: [&str; 7] = [
-    "server_error",
-    "connect",
-    "dns",
-    "reset",
-    "protocol",
-    "breaker",
-    "tls",
-];
+const FAILED: [&str; 6] = ["server_error", "connect", "dns", "reset", "protocol", "tls"];
 /// Those that are slowness.
 const LATE: [&str; 2] = ["timeout", "abandoned"];
+/// What follows from either, once there was enough of it.
+const REFUSED: [&str; 1] = ["breaker"];
 
 fn ratio(part: u64, of: u64) -> f64 {
     part as f64 / of.max(1) as f64
@@ -95,7 +89,9 @@ fn by_upstream(signals: &Signals) -> Vec<FrameUpstream> {
 fn upstreams(signals: &Signals, whole: &FrameSeries) -> Vec<(Finding, u64)> {
     let mut found = Vec::new();
     for row in by_upstream(signals) {
-        let (failed, late, total) = (row.of(&FAILED), row.of(&LATE), row.total());
+        let (mut failed, mut late, total) = (row.of(&FAILED), row.of(&LATE), row.total());
+        let graver = if late > failed { &mut late } else { &mut failed };
+        *graver += row.of(&REFUSED);
         let in_trouble = |count: u64| count >= COUNT_MIN && ratio(count, total) >= CALLS_SHARE_MIN;
         let explained = (failed + late).min(whole.guest_failures);
         let hurts = matters(explained, whole.requests);

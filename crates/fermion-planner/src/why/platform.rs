@@ -25,7 +25,8 @@ pub(super) fn of_platform(signals: &Signals) -> Vec<Finding> {
     findings.extend(rollout(signals));
     findings.extend(memory(signals));
     findings.extend(backlog(signals));
-    // The trust root's end is said once.
+    // The trust root's end is said once, where it hurts most.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
     let mut is_said = false;
     findings.retain(|finding| {
         let again = finding.cause == Cause::TrustExpired && std::mem::replace(&mut is_said, true);

@@ -261,6 +261,10 @@ const PLANTED: &[(&str, Cause, Grade, Plant)] = &[
         Cause::TrustExpired,
         Grade::Failing,
         |signals| {
+            signals.trust = Some(Trust {
+                expires_at: NOW - 86_400,
+                grace: 1,
+            });
             signals.serving = None;
             signals.unready = Some(Unready {
                 release: 1,

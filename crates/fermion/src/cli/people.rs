@@ -21,3 +21,12 @@ pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Show it once, also on a terminal.
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
