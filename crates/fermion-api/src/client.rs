@@ -16,8 +16,8 @@ use crate::limits::{ANSWER_WAIT_MAX, BLOB_WAIT_MAX, DEPLOY_ANSWER_WAIT_MAX, PULL
 use crate::{
     AcknowledgeRequest, AlertList, AlertView, AppList, AppView, CollectRequest, CollectResult, DecisionList,
     DecisionView, DeployRequest, DeployResult, Error, FreezeList, FreezeRequest, ObjectiveList, ReleaseList,
-    ReleaseView, RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TrustView,
-    paths,
+    ReleaseView, RollbackRequest, RolloutList, RolloutOrder, RolloutView, SilenceRequest, Status, TopView,
+    TraceList, TraceView, TrustView, WhyView, paths,
 };
 
 pub use logs::LogLines;
@@ -84,9 +84,43 @@ impl Client {
         self.get(&paths::of_app(paths::OBJECTIVES, namespace, app)).await
     }
 
+    /// What is wrong with an app.
+    pub async fn why(&self, namespace: &Namespace, app: &AppName) -> Result<WhyView, Error> {
+        self.get(&paths::of_app(paths::WHY, namespace, app)).await
+    }
+
+    /// How all apps are at this moment.
+    pub async fn top(&self) -> Result<TopView, Error> {
+        self.get(paths::TOP).await
+    }
+
+    /// Traces that are kept, newest first: of an app, or of a namespace.
+    pub async fn traces(
+        &self,
+        namespace: &Namespace,
+        app: Option<&AppName>,
+        traces_max: usize,
+    ) -> Result<TraceList, Error> {
+        let app = app.map_or_else(String::new, |app| format!("&app={app}"));
+        let path = format!("{}?namespace={namespace}&limit={traces_max}{app}", paths::TRACES);
+        self.get(&path).await
+    }
+
+    /// One trace, by its id or how that begins: hexadecimal digits.
+    pub async fn trace(&self, id: &str) -> Result<TraceView, Error> {
+        self.get(&paths::trace(id)).await
+    }
+
     /// Incidents, silences and receivers.
     pub async fn alerts(&self) -> Result<AlertList, Error> {
         self.get(paths::ALERTS).await
+    }
+
+    /// A draft of an incident's post-mortem, as Markdown.
+    pub async fn post_mortem(&self, incident: &str) -> Result<String, Error> {
+        self.transport
+            .text(Call::get(&paths::post_mortem(incident)))
+            .await
     }
 
     /// Takes an incident on.

@@ -14,7 +14,10 @@ mod openapi;
 pub mod paths;
 mod problem;
 mod rollout;
+mod top;
+mod traces;
 mod types;
+mod why;
 
 pub use client::{Client, LogLines};
 pub use error::Error;
@@ -33,8 +36,11 @@ pub use rollout::{
     ArmView, CopiesView, CopyExample, ExperimentView, RolloutCommand, RolloutEventView, RolloutFinding,
     RolloutList, RolloutOrder, RolloutStepView, RolloutVerdict, RolloutView,
 };
+pub use top::{TopApp, TopView};
+pub use traces::{SpanView, TraceList, TraceRequest, TraceSummary, TraceView};
 pub use types::{
     AppList, AppView, CollectRequest, CollectResult, DecisionList, DecisionView, DeployRequest, DeployResult,
     LogLine, NodeView, Reason, RefTag, Refs, ReleaseList, ReleaseState, ReleaseView, RollbackRequest, Route,
     Status, Step, TrustView,
 };
+pub use why::{WhyFinding, WhyView};

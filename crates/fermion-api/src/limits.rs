@@ -23,6 +23,8 @@ pub const PULL_WAIT_MAX: Duration = Duration::from_secs(180);
 pub const BLOB_WAIT_MAX: Duration = Duration::from_secs(128);
 /// Lines of the past that a log request can ask for.
 pub const LOG_TAIL_MAX: usize = 1_000;
+/// Traces that one answer lists.
+pub const TRACES_MAX: usize = 500;
 /// Routes of one app.
 pub const ROUTES_MAX: usize = fermion_model::limits::ROUTES_MAX;
 /// Tags that come with one deploy: the version and the signatures.

@@ -9,13 +9,16 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Ref, Schema, Typ
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, RefOr, Required};
 
-use crate::{PROBLEM_CONTENT_TYPE, Problem, freezes, git, objectives, paths, rollout, types};
+use crate::{
+    PROBLEM_CONTENT_TYPE, Problem, freezes, git, objectives, paths, rollout, top, traces, types, why,
+};
 
 const TOKEN: &str = "token";
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const LINES: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain";
+const MARKDOWN: &str = "text/markdown";
 
 struct Endpoint {
     method: HttpMethod,
@@ -341,6 +344,56 @@ fn of_git() -> Vec<Endpoint> {
     ]
 }
 
+/// What people ask when an app is not well.
+fn of_people() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::POST_MORTEM,
+                "post-mortem",
+                "A draft of an incident's post-mortem, as Markdown",
+                MARKDOWN,
+                None,
+            )
+        },
+        Endpoint {
+            refusals: &["404"],
+            ..get(
+                paths::WHY,
+                "why",
+                "What is wrong with an app, the gravest first",
+                JSON,
+                Some("WhyView"),
+            )
+        },
+        get(
+            paths::TOP,
+            "top",
+            "How all apps are at this moment, the busiest first",
+            JSON,
+            Some("TopView"),
+        ),
+        get(
+            paths::TRACES,
+            "traces",
+            "Traces that are kept, newest first",
+            JSON,
+            Some("TraceList"),
+        ),
+        Endpoint {
+            refusals: &["404", "409"],
+            ..get(
+                paths::TRACE,
+                "trace",
+                "One trace, by its id or how that begins",
+                JSON,
+                Some("TraceView"),
+            )
+        },
+    ]
+}
+
 /// The document, as pretty JSON with a final newline.
 pub fn openapi() -> String {
     let mut items = PathsBuilder::new();
@@ -351,6 +404,7 @@ pub fn openapi() -> String {
         changes(),
         of_objectives(),
         of_git(),
+        of_people(),
     ];
     for endpoint in endpoints.into_iter().flatten() {
         // Two operations on one path are merged by the builder.
@@ -373,6 +427,7 @@ pub fn openapi() -> String {
     with_parts::<types::DecisionList>(&mut schemas);
     with_parts::<types::LogLine>(&mut schemas);
     with_parts::<objectives::ObjectiveList>(&mut schemas);
+    with_parts::<why::WhyView>(&mut schemas);
     with_parts::<objectives::AlertList>(&mut schemas);
     with_parts::<objectives::AcknowledgeRequest>(&mut schemas);
     with_parts::<objectives::SilenceRequest>(&mut schemas);
@@ -381,6 +436,9 @@ pub fn openapi() -> String {
     with_parts::<git::GitSyncRequest>(&mut schemas);
     with_parts::<git::DiffRequest>(&mut schemas);
     with_parts::<git::DiffResult>(&mut schemas);
+    with_parts::<top::TopView>(&mut schemas);
+    with_parts::<traces::TraceList>(&mut schemas);
+    with_parts::<traces::TraceView>(&mut schemas);
     with_parts::<types::TrustView>(&mut schemas);
     with_parts::<types::CollectRequest>(&mut schemas);
     with_parts::<types::CollectResult>(&mut schemas);
@@ -417,7 +475,7 @@ fn operation(endpoint: &Endpoint) -> Operation {
     let mut operation = Operation::builder()
         .operation_id(Some(endpoint.id))
         .summary(Some(endpoint.summary));
-    for name in ["namespace", "app", "source", "digest"] {
+    for name in ["namespace", "app", "source", "digest", "incident", "trace", "id"] {
         if endpoint.path.contains(&format!("{{{name}}}")) {
             operation = operation.parameter(parameter(name, ParameterIn::Path, Type::String));
         }
@@ -425,6 +483,11 @@ fn operation(endpoint: &Endpoint) -> Operation {
     if endpoint.path == paths::LOGS {
         operation = operation.parameter(parameter("follow", ParameterIn::Query, Type::Boolean));
         operation = operation.parameter(parameter("tail", ParameterIn::Query, Type::Integer));
+    }
+    if endpoint.path == paths::TRACES {
+        operation = operation.parameter(parameter("namespace", ParameterIn::Query, Type::String));
+        operation = operation.parameter(parameter("app", ParameterIn::Query, Type::String));
+        operation = operation.parameter(parameter("limit", ParameterIn::Query, Type::Integer));
     }
     if let Some((media, schema)) = endpoint.request {
         let body = RequestBodyBuilder::new()

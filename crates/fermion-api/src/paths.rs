@@ -20,10 +20,14 @@ pub const ROLLOUT: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollout";
 pub const ROLLOUTS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/rollouts";
 /// GET: [`crate::ObjectiveList`].
 pub const OBJECTIVES: &str = "/api/v1/namespaces/{namespace}/apps/{app}/objectives";
+/// GET: [`crate::WhyView`].
+pub const WHY: &str = "/api/v1/namespaces/{namespace}/apps/{app}/why";
 /// GET: [`crate::AlertList`].
 pub const ALERTS: &str = "/api/v1/alerts";
 /// POST [`crate::AcknowledgeRequest`]: [`crate::AlertView`].
 pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
+/// GET: a draft of an incident's post-mortem, as Markdown.
+pub const POST_MORTEM: &str = "/api/v1/alerts/{incident}/post-mortem";
 /// POST [`crate::SilenceRequest`]: [`crate::AlertList`].
 pub const SILENCE: &str = "/api/v1/alerts/silence";
 /// GET: [`crate::FreezeList`]; POST [`crate::FreezeRequest`]: the same.
@@ -32,6 +36,12 @@ pub const FREEZES: &str = "/api/v1/freezes";
 pub const FREEZE: &str = "/api/v1/freezes/{id}";
 /// GET: one [`crate::LogLine`] a line (`application/x-ndjson`); `follow=true` does not end, `tail=N` begins earlier.
 pub const LOGS: &str = "/api/v1/namespaces/{namespace}/apps/{app}/logs";
+/// GET: [`crate::TopView`].
+pub const TOP: &str = "/api/v1/top";
+/// GET: [`crate::TraceList`], the newest first; of one namespace with `namespace=N`, of one app with `app=A`, `limit=N`.
+pub const TRACES: &str = "/api/v1/traces";
+/// GET: [`crate::TraceView`]; the id, or how it begins.
+pub const TRACE: &str = "/api/v1/traces/{trace}";
 /// GET: [`crate::TrustView`]; PUT a signed trust root document: [`crate::TrustView`].
 pub const TRUST: &str = "/api/v1/trust";
 /// GET: [`crate::DecisionList`]; of one app with `namespace=N&app=A`, of one package with `digest=sha256:...`.
@@ -76,6 +86,16 @@ pub fn of_source(template: &str, namespace: &Namespace, source: &SourceName) -> 
     template
         .replace("{namespace}", namespace.as_str())
         .replace("{source}", source.as_str())
+}
+
+/// [`POST_MORTEM`] of one incident.
+pub fn post_mortem(incident: &str) -> String {
+    POST_MORTEM.replace("{incident}", incident)
+}
+
+/// [`TRACE`] of one id.
+pub fn trace(id: &str) -> String {
+    TRACE.replace("{trace}", id)
 }
 
 /// [`BLOB`] of one digest.

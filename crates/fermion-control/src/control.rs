@@ -13,7 +13,7 @@ use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
 use fermion_package::policy::Gate;
 use fermion_package::remote::Client;
 use fermion_package::{Store, TrustKeeper};
-use fermion_telemetry::{LogHub, Telemetry};
+use fermion_telemetry::{LogHub, Telemetry, Traces};
 use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::documents::{APP_SCHEMA, AppDocument, app_key, release_key};
@@ -22,6 +22,7 @@ use crate::limits::{CHECKS_MAX, DEPLOYS_MAX, FOLLOWERS_MAX, GIT_FETCHES_MAX, PUL
 use crate::plan::{KnownApp, State};
 use crate::receivers::Receivers;
 use crate::slo::Slo;
+use crate::why::Why;
 use crate::{AdminToken, Error, Verifier};
 
 /// The wall clock, passed in.
@@ -65,6 +66,8 @@ pub struct ControlParts {
     pub logs: LogHub,
     /// Metrics: shown to scrapers, and what happens here is counted there.
     pub telemetry: Arc<Telemetry>,
+    /// Traces of requests that are kept.
+    pub traces: Traces,
     /// The wall clock.
     pub clock: Clock,
     /// Draws what nobody can guess: 32 hexadecimal digits.
@@ -97,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) fetches: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) slo: Slo,
+    pub(crate) why: Why,
 }
 
 impl std::fmt::Debug for Control {
@@ -125,6 +129,7 @@ impl Control {
             fetches: Semaphore::new(GIT_FETCHES_MAX),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             slo: Slo::default(),
+            why: Why::default(),
         };
         let control = Self {
             shared: Arc::new(shared),

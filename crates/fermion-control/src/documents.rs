@@ -82,6 +82,19 @@ pub(crate) enum ChangeKind {
     Retire,
 }
 
+impl ChangeKind {
+    /// As people and the API have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Rollout => "rollout",
+            Self::Return => "return",
+            Self::Retire => "retire",
+        }
+    }
+}
+
 impl AppDocument {
     pub(crate) fn new(namespace: Namespace, app: AppName, change: Change) -> Self {
         Self {

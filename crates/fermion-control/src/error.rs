@@ -223,6 +223,20 @@ pub enum Error {
         /// The bound.
         waited: Duration,
     },
+    /// No trace is kept whose id begins so.
+    #[error("no trace is kept whose id begins with {id:?}; `fermion trace` lists those that are")]
+    NoSuchTrace {
+        /// What was asked for.
+        id: String,
+    },
+    /// Several are.
+    #[error("{count} traces have an id that begins with {id:?}; give more of it")]
+    AmbiguousTrace {
+        /// What was asked for.
+        id: String,
+        /// How many.
+        count: usize,
+    },
     /// The app has never had a rollout.
     #[error("{app} has no rollout; `spec.rollout` of app.yaml asks for one, and the next deploy begins it")]
     NoRollout {

@@ -9,6 +9,7 @@ mod guard;
 mod logs;
 mod objectives;
 mod server;
+mod traces;
 mod trust;
 
 use axum::Router;
@@ -76,11 +77,16 @@ impl Control {
             .route(paths::ROLLOUT, get(rollout).post(order_rollout))
             .route(paths::ROLLOUTS, get(rollouts))
             .route(paths::OBJECTIVES, get(objectives::objectives))
+            .route(paths::WHY, get(objectives::why))
             .route(paths::ALERTS, get(objectives::alerts))
             .route(paths::ACKNOWLEDGE, post(objectives::acknowledge))
+            .route(paths::POST_MORTEM, get(objectives::post_mortem))
             .route(paths::SILENCE, post(objectives::silence))
             .route(paths::FREEZES, get(freezes::list).post(freezes::add))
             .route(paths::FREEZE, axum::routing::delete(freezes::remove))
+            .route(paths::TOP, get(objectives::top))
+            .route(paths::TRACES, get(traces::list))
+            .route(paths::TRACE, get(traces::show))
             .route(paths::DECISIONS, get(decisions::decisions))
             .route(paths::DIFF, post(git::diff))
             .route(paths::GIT_SOURCES, get(git::list).post(git::add))

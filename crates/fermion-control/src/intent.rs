@@ -62,6 +62,19 @@ impl Control {
         request: DeployRequest,
         by: &str,
     ) -> Result<DeployResult, Error> {
+        let source = request.source.clone();
+        let outcome = self.deploy_it(namespace, app, request, by).await;
+        self.note_deploy(namespace, app, (by, source), &outcome);
+        outcome
+    }
+
+    async fn deploy_it(
+        &self,
+        namespace: &Namespace,
+        app: &AppName,
+        request: DeployRequest,
+        by: &str,
+    ) -> Result<DeployResult, Error> {
         let _slot = self
             .shared
             .deploys

@@ -26,10 +26,12 @@ mod rollout;
 mod slo;
 mod source;
 mod token;
+mod traces;
 mod upgrade;
 mod verdict;
 mod verified;
 mod view;
+mod why;
 
 pub use control::{Clock, Control, ControlConfig, ControlParts, Salt};
 pub use error::Error;

@@ -117,6 +117,12 @@ pub const RELEASES_BLAMED_MAX: usize = 4;
 pub const BLAMED_SHARE_MIN: f64 = 0.9;
 /// Incidents kept of one app, beyond those that are open.
 pub const INCIDENTS_KEPT_MAX: usize = 32;
+/// Messages of one incident whose time is kept, for its post-mortem.
+pub const TOLD_KEPT_MAX: usize = 64;
+/// How long before an incident deploys and rollouts belong to its story.
+pub const POST_MORTEM_BEFORE: Duration = Duration::from_secs(24 * 3600);
+/// Traces that a post-mortem names.
+pub const POST_MORTEM_TRACES_MAX: usize = 10;
 /// Incidents that one answer lists.
 pub const ALERTS_SHOWN_MAX: usize = 500;
 /// Silences at once.
@@ -167,6 +173,22 @@ pub const GIT_PASSES_MAX: usize = 64;
 pub const GIT_SYNC_WAIT_MAX: Duration = Duration::from_secs(150);
 /// How soon after a failure of the platform itself a source is looked at again.
 pub const GIT_PAUSE: Duration = Duration::from_secs(5);
+/// A stretch of time of which the requests of apps are added up, to say what is wrong now.
+pub const WHY_SLOT: Duration = Duration::from_secs(30);
+/// Such stretches that are remembered: five minutes, the shortest window of a page.
+pub const WHY_SLOTS: usize = 10;
+/// Apps that are remembered in one of them.
+pub const WHY_APPS_MAX: usize = 2_000;
+/// Releases, and upstreams of releases, that are remembered of an app in one of them.
+pub const WHY_ROWS_MAX: usize = 32;
+/// What `fermion top` shows requests of: long enough for a rate, short enough to see a change.
+pub const TOP_WINDOW: Duration = Duration::from_secs(10);
+/// Frames that are remembered for it: one a second of a node, and some that came together.
+pub const TOP_FRAMES_MAX: usize = 16;
+/// Apps whose last refused deploy is remembered.
+pub const REFUSALS_KEPT_MAX: usize = 1_000;
+/// Bytes of a message that says why something was refused.
+pub const WHY_MESSAGE_BYTES_MAX: usize = 500;
 
 const _: () = assert!(
     WHOLES_AT_ONCE_MAX as u64 * (TALLY_WRITE_EVERY.as_secs() / EVALUATE_EVERY.as_secs())

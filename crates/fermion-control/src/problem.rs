@@ -36,6 +36,8 @@ fn status_and_code(error: &Error) -> (StatusCode, String) {
         Error::Document(_) => (StatusCode::UNPROCESSABLE_ENTITY, "DOCUMENT_INVALID"),
         Error::Git { .. } => (StatusCode::BAD_GATEWAY, "GIT_FAILED"),
         Error::NoSuchIncident { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_INCIDENT"),
+        Error::NoSuchTrace { .. } => (StatusCode::NOT_FOUND, "NO_SUCH_TRACE"),
+        Error::AmbiguousTrace { .. } => (StatusCode::CONFLICT, "TRACE_AMBIGUOUS"),
         Error::Route { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "ROUTE_INVALID"),
         Error::RouteCollision { .. } => (StatusCode::CONFLICT, "ROUTE_COLLISION"),
         Error::Config { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "CONFIG_INVALID"),

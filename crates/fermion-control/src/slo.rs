@@ -9,6 +9,7 @@ mod facts;
 mod incident;
 mod keep;
 mod observe;
+mod post_mortem;
 mod run;
 mod scrape;
 mod tally;
@@ -24,6 +25,7 @@ pub(crate) use evaluate::objective;
 use fermion_telemetry::Standing;
 pub(crate) use incident::{Notice, Transition, digits};
 use observe::Observed;
+pub(crate) use view::least_left;
 
 /// Everything that is known of objectives in this process.
 #[derive(Debug, Default)]

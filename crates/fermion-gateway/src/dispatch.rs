@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fermion_model::Limits;
+use fermion_model::calls::Calls;
 use fermion_model::fault::Failure;
 use fermion_model::record::Served;
 
@@ -49,7 +50,7 @@ pub trait Dispatch: Send + Sync + 'static {
 }
 
 /// What one request took of whoever ran it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Making or taking the instance.
     pub instantiate: Duration,
@@ -59,6 +60,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// The most linear memory that the instance had, in bytes.
     pub memory_bytes: u64,
+    /// What the host did for it.
+    pub calls: Calls,
 }
 
 /// Reads a request's usage at its end. The default one reads zero: nothing has run.
@@ -67,17 +70,17 @@ pub struct UsageMeter(Option<Arc<dyn Fn() -> Usage + Send + Sync>>);
 
 impl std::fmt::Debug for UsageMeter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("UsageMeter").field(&self.get()).finish()
+        f.debug_struct("UsageMeter").finish_non_exhaustive()
     }
 }
 
 impl UsageMeter {
-    /// A meter that whoever runs the guest keeps.
+    /// A meter that whoever runs the guest keeps. It is read once, at the request's end.
     pub fn reading(read: impl Fn() -> Usage + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 
-    /// The usage so far.
+    /// The usage so far; the calls are taken out of it.
     pub fn get(&self) -> Usage {
         self.0.as_ref().map(|read| read()).unwrap_or_default()
     }

@@ -136,7 +136,8 @@ impl<R: Record> Tally<R> {
 impl<R: Record> Drop for Tally<R> {
     fn drop(&mut self) {
         let total = self.elapsed();
-        let usage = self.usage.get();
+        let mut usage = self.usage.get();
+        usage.calls.since = Some(self.start);
         if std::thread::panicking() {
             self.fail(&Failure::new(
                 Fault::Internal,
@@ -170,6 +171,7 @@ impl<R: Record> Drop for Tally<R> {
             memory_bytes: usage.memory_bytes,
             bytes_in: self.upload.as_ref().map_or(0, |meter| meter.bytes()),
             bytes_out: self.bytes_out,
+            calls: usage.calls,
             arm: self.assigned.arm,
             caller: self.assigned.caller,
             metric: self.metric,

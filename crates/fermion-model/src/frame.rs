@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::copies::CopyCounts;
+use crate::health::{FrameInstances, FrameUpstream, NodeHealth};
 use crate::sketch::Sketch;
 
 /// The schema that this build writes and understands.
@@ -47,6 +48,15 @@ pub struct Frame {
     /// Requests of series too many for one frame.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unlisted: u64,
+    /// What apps called in the interval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<FrameUpstream>,
+    /// Instances of apps that have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<FrameInstances>,
+    /// How the node itself is; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<NodeHealth>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -102,6 +112,18 @@ pub struct FrameSeries {
     /// Answers that the platform gave or cut in the guest's stead, by the fault's code.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, u64>,
+    /// What all of them took together, in nanoseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub total_nanos: u64,
+    /// How long they waited for their turn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queue_nanos: u64,
+    /// How long for an instance.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instantiate_nanos: u64,
+    /// How long for answers of upstreams.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub upstream_nanos: u64,
     /// Guest CPU time of all of them, in nanoseconds.
     pub cpu_nanos: u64,
     /// The greatest memory that one instance had, in bytes.
@@ -130,6 +152,10 @@ impl FrameSeries {
         for (code, count) in &other.faults {
             *self.faults.entry(code.clone()).or_default() += count;
         }
+        self.total_nanos = self.total_nanos.saturating_add(other.total_nanos);
+        self.queue_nanos = self.queue_nanos.saturating_add(other.queue_nanos);
+        self.instantiate_nanos = self.instantiate_nanos.saturating_add(other.instantiate_nanos);
+        self.upstream_nanos = self.upstream_nanos.saturating_add(other.upstream_nanos);
         self.cpu_nanos = self.cpu_nanos.saturating_add(other.cpu_nanos);
         self.memory_bytes_max = self.memory_bytes_max.max(other.memory_bytes_max);
         self.duration.merge(&other.duration);

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod assignment;
+pub mod calls;
 pub mod copies;
 pub mod digest;
 pub mod document;
@@ -11,6 +12,7 @@ pub mod fault;
 pub mod frame;
 pub mod gate;
 pub mod git;
+pub mod health;
 pub mod interfaces;
 pub mod limits;
 pub mod manifest;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calls::Calls;
 use crate::copies::Copied;
 use crate::frame::Arm;
 use crate::{Blame, Fault};
@@ -62,6 +63,8 @@ pub struct RequestRecord {
     pub bytes_in: u64,
     /// Response body bytes written.
     pub bytes_out: u64,
+    /// What the host did for it.
+    pub calls: Calls,
     /// As which part of a rollout it was served.
     pub arm: Arm,
     /// The caller as a rollout knows them again; 0 for nobody in particular.

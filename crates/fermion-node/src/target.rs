@@ -177,6 +177,7 @@ impl Target {
                 cold: loading > Duration::ZERO || meter.is_cold(),
                 cpu: meter.cpu(),
                 memory_bytes: meter.memory_bytes(),
+                calls: meter.take_calls(),
             }
         });
         let call = Call {

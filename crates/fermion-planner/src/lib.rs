@@ -18,3 +18,4 @@ pub mod limits;
 pub mod rollout;
 pub mod slo;
 pub mod warm;
+pub mod why;

@@ -118,6 +118,8 @@ pub const PREFETCH_BYTES_MAX: usize = 64 * KIB;
 
 /// Outgoing requests one incoming request may make.
 pub const SUBREQUESTS_MAX: u32 = 32;
+/// Calls to upstreams and stores that are listed with a request, a span each; more are only counted.
+pub const CALLS_LISTED_MAX: usize = 64;
 /// Connecting to an upstream, unless the guest asks for less.
 pub const EGRESS_CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Waiting for an upstream's answer, unless the guest asks for less. The wall time of the request ends it earlier.

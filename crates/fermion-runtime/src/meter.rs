@@ -3,7 +3,12 @@
 //! tick costs no system call, and a guest that was only waiting is never charged.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use fermion_model::calls::{Calls, HostCall};
+
+use crate::limits::CALLS_LISTED_MAX;
 
 /// Counters of one request.
 #[derive(Debug, Default)]
@@ -14,6 +19,9 @@ pub struct Meter {
     growth_refused: AtomicBool,
     instantiate_nanos: AtomicU64,
     memory_bytes: AtomicU64,
+    /// Whether anything is in `calls`: most requests call nobody, and need no lock to say so.
+    has_called: AtomicBool,
+    calls: Mutex<Calls>,
 }
 
 /// CPU time of this thread.
@@ -55,6 +63,22 @@ impl Meter {
     /// True if the guest was refused memory or table space.
     pub fn growth_refused(&self) -> bool {
         self.growth_refused.load(Relaxed)
+    }
+
+    /// The host did something for the request.
+    pub(crate) fn called(&self, call: HostCall) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.add(call, CALLS_LISTED_MAX);
+        self.has_called.store(true, Relaxed);
+    }
+
+    /// What the host has done for the request.
+    pub fn take_calls(&self) -> Calls {
+        if !self.has_called.load(Relaxed) {
+            return Calls::default();
+        }
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *calls)
     }
 
     pub(crate) fn refuse_growth(&self) {

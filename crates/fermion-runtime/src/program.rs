@@ -130,7 +130,11 @@ impl Core {
             return self.make(turn).await;
         };
         turn.meter.taken();
-        let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+        let egress = Egress::new(
+            self.egress.clone(),
+            turn.traceparent.clone(),
+            Some(turn.meter.clone()),
+        );
         let running = self.engines.running();
         let state = instance.store.data_mut();
         state.begin(turn.meter.clone(), egress, turn.output.clone(), running);
@@ -173,7 +177,11 @@ impl Core {
         let meter = state.meter.clone();
         state.begin(
             meter,
-            Egress::new(self.egress.clone(), traceparent),
+            Egress::new(
+                self.egress.clone(),
+                traceparent,
+                is_alone.then(|| turn.meter.clone()),
+            ),
             output,
             running,
         );
@@ -243,7 +251,11 @@ impl Core {
             let grants = self.without_effects.get_or_init(made);
             (grants.clone(), Egress::denied(self.egress.clone()))
         } else {
-            let egress = Egress::new(self.egress.clone(), turn.traceparent.clone());
+            let egress = Egress::new(
+                self.egress.clone(),
+                turn.traceparent.clone(),
+                Some(turn.meter.clone()),
+            );
             (self.grants.clone(), egress)
         };
         let engine = match &self.handler {

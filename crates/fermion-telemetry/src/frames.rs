@@ -168,9 +168,17 @@ impl Entry {
             series.cold += 1;
             series.slow_starts += u64::from(record.instantiate > SLOW_START);
         }
-        let nanos = u64::try_from(record.cpu.as_nanos()).unwrap_or(u64::MAX);
-        series.cpu_nanos = series.cpu_nanos.saturating_add(nanos);
         series.memory_bytes_max = series.memory_bytes_max.max(record.memory_bytes);
+        let upstream = record.calls.upstream.min(record.total);
+        for (sum, took) in [
+            (&mut series.cpu_nanos, record.cpu),
+            (&mut series.total_nanos, record.total),
+            (&mut series.queue_nanos, record.queue),
+            (&mut series.instantiate_nanos, record.instantiate),
+            (&mut series.upstream_nanos, upstream),
+        ] {
+            *sum = sum.saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
         series.duration.add(record.total.as_secs_f64(), 1);
         if let Some(value) = record.metric {
             let name = EXPERIMENT_METRIC.to_owned();
@@ -222,6 +230,7 @@ mod tests {
             memory_bytes: 1 << 20,
             bytes_in: 0,
             bytes_out: 0,
+            calls: Default::default(),
             arm: Arm::Stable,
             caller: 0,
             copied: None,

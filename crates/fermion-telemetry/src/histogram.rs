@@ -112,6 +112,10 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
+    pub(crate) fn sum_nanos(&self) -> u64 {
+        self.sum_nanos.load(Relaxed)
+    }
+
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         for (sum, count) in snapshot.counts.iter_mut().zip(&self.counts) {
             *sum += count.load(Relaxed);

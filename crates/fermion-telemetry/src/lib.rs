@@ -27,6 +27,7 @@ mod release_metrics;
 mod serving;
 mod signal;
 mod timestamp;
+mod traces;
 mod upstreams;
 
 pub use access_log::AccessLog;
@@ -49,4 +50,5 @@ pub use release_metrics::InstanceReading;
 pub use serving::{HeavyReading, Serving, ThreadReading};
 pub use signal::{DropReason, Signal};
 pub use timestamp::rfc3339;
+pub use traces::{KeptTrace, Traces};
 pub use upstreams::{CallResult, UpstreamMetrics};

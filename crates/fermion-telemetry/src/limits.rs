@@ -12,6 +12,9 @@ pub const RELEASE_SHARD_BYTES_MAX: usize = 4 * 1024;
 /// Series of one frame and thread: a thousand apps, each with a release and its canary. The requests of more are only
 /// counted.
 pub const FRAME_SERIES_MAX: usize = 2_000;
+/// Rows of one frame about calls to upstreams, one for each release and rule that was used: more than frames have room for
+/// in any but a hostile platform, and the rest is in the metrics.
+pub const FRAME_UPSTREAMS_MAX: usize = 2_000;
 
 /// Access-log records waiting to be written: about 4 MiB, and 40 ms at 200,000 requests a second.
 pub const ACCESS_QUEUE_RECORDS_MAX: usize = 8_192;
@@ -70,6 +73,18 @@ pub const TRACES_CANARY_MAX: u32 = 100;
 pub const TRACES_CALLER_MAX: u32 = 100;
 /// Because it belongs to the share that is kept of all.
 pub const TRACES_SHARE_MAX: u32 = 100;
+/// Traces that a node keeps in memory for people, bytes: what `fermion trace` may cost.
+pub const TRACES_BYTES_MAX: usize = 16 << 20;
+/// The same of one app, bytes: no app has more than a sixteenth of it.
+pub const TRACES_APP_BYTES_MAX: usize = 1 << 20;
+/// Traces of one app that are kept for one reason: what went wrong stays beside what is nothing special.
+pub const TRACES_OF_REASON_MAX: usize = 100;
+/// Apps with kept traces; the one that had none for the longest time goes first.
+pub const TRACES_APPS_MAX: usize = 1_000;
+/// Traces that are kept in a second of one app for one reason: more of a storm are alike.
+pub const TRACES_KEPT_A_SECOND_MAX: u32 = 10;
+/// Budgets that apps share by chance, so that there need not be one for each.
+pub const TRACES_STRIPES: usize = 64;
 /// Failed requests that are logged in a second.
 pub const FAILED_LOGS_MAX: u32 = 200;
 /// The longest path in a span or a log record, bytes; the rest is cut.
@@ -81,3 +96,4 @@ const _: () = assert!(BUFFER_BYTES_MIN <= BUFFER_BYTES_DEFAULT);
 const _: () = assert!(BATCH_BYTES_TARGET + REQUEST_LOG_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX <= REQUEST_LOG_BYTES_MAX);
 const _: () = assert!(REQUEST_LOG_BYTES_MAX <= RECENT_BYTES_MAX);
+const _: () = assert!(TRACES_APP_BYTES_MAX <= TRACES_BYTES_MAX);

@@ -9,6 +9,7 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use fermion_model::Fault;
+use fermion_model::health::{FrameInstances, FrameUpstream};
 use fermion_model::record::{RequestRecord, Served};
 
 use crate::control_metrics::ControlMetrics;
@@ -176,6 +177,45 @@ impl Telemetry {
     /// Reads at each scrape what is exported.
     pub fn watch_export(&self, read: impl Fn() -> ExportReading + Send + Sync + 'static) {
         self.all.exports.watch(read);
+    }
+
+    /// What is exported, and what became of it; none where nothing is.
+    pub fn export(&self) -> Option<ExportReading> {
+        self.all.exports.read()
+    }
+
+    /// What apps have called since this was asked last, at most `rows_max` rows. For whoever sends frames: there is one.
+    pub fn take_upstreams(&self, rows_max: usize) -> Vec<FrameUpstream> {
+        let mut rows = Vec::new();
+        for release in self.all.releases.sorted() {
+            let Some(upstreams) = release.upstreams() else {
+                continue;
+            };
+            let served = &release.served;
+            rows.extend(upstreams.take().map(|row| FrameUpstream {
+                namespace: served.namespace.clone(),
+                app: served.app.clone(),
+                release: served.release,
+                ..row
+            }));
+        }
+        rows.truncate(rows_max);
+        rows
+    }
+
+    /// Instances of releases that have any, at most `rows_max` rows.
+    pub fn instances(&self, rows_max: usize) -> Vec<FrameInstances> {
+        let rows = self.all.releases.sorted().into_iter().filter_map(|release| {
+            let InstanceReading { in_use, kept } = release.instances()?;
+            let served = &release.served;
+            (in_use + kept > 0).then(|| FrameInstances {
+                namespace: served.namespace.clone(),
+                app: served.app.clone(),
+                running: in_use,
+                kept,
+            })
+        });
+        rows.take(rows_max).collect()
     }
 
     /// What apps do with their key-value stores.

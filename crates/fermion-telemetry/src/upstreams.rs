@@ -1,8 +1,12 @@
 //! What a release calls: counters for each upstream that its package names. A rule's own text is the label, so there
 //! are as many series as the manifest has rules, whatever a guest does.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use fermion_model::health::FrameUpstream;
 
 use crate::histogram::{Histogram, Snapshot};
 
@@ -85,9 +89,47 @@ pub(crate) struct UpstreamRow {
     pub(crate) retries: AtomicU64,
     pub(crate) opens: AtomicU64,
     closes: AtomicU64,
+    taken: Mutex<Taken>,
+}
+
+/// What frames have said of a row already.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    calls: [u64; CallResult::ALL.len()],
+    nanos: u64,
+    retries: u64,
 }
 
 impl UpstreamRow {
+    /// What has come since this was asked last; none if nothing has, and no breaker is open.
+    fn take(&self) -> Option<FrameUpstream> {
+        let now = Taken {
+            calls: self.calls.each_ref().map(|count| count.load(Relaxed)),
+            nanos: self.duration.sum_nanos(),
+            retries: self.retries.load(Relaxed),
+        };
+        let before = std::mem::replace(
+            &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner),
+            now,
+        );
+        let since = now.calls.into_iter().zip(before.calls);
+        let calls: BTreeMap<String, u64> = CallResult::ALL
+            .into_iter()
+            .zip(since)
+            .filter(|(_, (now, before))| now > before)
+            .map(|(result, (now, before))| (result.as_str().to_owned(), now - before))
+            .collect();
+        let open = self.open();
+        (!calls.is_empty() || open > 0).then(|| FrameUpstream {
+            upstream: self.name.clone(),
+            calls,
+            retries: now.retries.saturating_sub(before.retries),
+            nanos: now.nanos.saturating_sub(before.nanos),
+            open,
+            ..FrameUpstream::default()
+        })
+    }
+
     pub(crate) fn calls(&self) -> impl Iterator<Item = (CallResult, u64)> {
         let counts = self.calls.iter().map(|count| count.load(Relaxed));
         CallResult::ALL.into_iter().zip(counts)
@@ -152,6 +194,11 @@ impl UpstreamMetrics {
         let row = self.row(rule);
         let count = if is_open { &row.opens } else { &row.closes };
         count.fetch_add(1, Relaxed);
+    }
+
+    /// What has come since this was asked last, for frames.
+    pub(crate) fn take(&self) -> impl Iterator<Item = FrameUpstream> {
+        self.rows.iter().filter_map(UpstreamRow::take)
     }
 
     /// The rows that have anything to say: every rule, and what was denied if anything was.

@@ -8,6 +8,7 @@ mod instances;
 mod judge;
 mod native;
 mod objectives;
+mod people;
 mod policy;
 mod reach;
 mod registries;
@@ -33,6 +34,7 @@ pub(crate) use instances::InstanceArgs;
 pub(crate) use judge::{JudgeArgs, JudgeTest};
 pub(crate) use native::NativeArgs;
 pub(crate) use objectives::{AlertsAction, AlertsArgs, DashboardArgs, DashboardName, SloArgs};
+pub(crate) use people::{TopArgs, TraceArgs};
 pub(crate) use policy::{PolicyAction, PolicyArgs, PolicyExplain};
 pub(crate) use reach::ReachArgs;
 pub(crate) use registries::{CopyArgs, PullArgs, PushArgs, RegistryArgs, RemoteArgs};
@@ -126,6 +128,12 @@ pub(crate) enum Command {
     Freeze(FreezeArgs),
     /// Show what an app's components wrote.
     Logs(LogsArgs),
+    /// Show how all apps are, anew each second.
+    Top(TopArgs),
+    /// Say what is wrong with an app now, in plain words, and what to do.
+    Why(AppArgs),
+    /// List the traces that are kept, or show what one request was made of.
+    Trace(TraceArgs),
     /// Show what apps promise, and how much of their error budgets is left.
     Slo(SloArgs),
     /// Show what burns; take incidents on, and silence alerts.

@@ -22,10 +22,13 @@ pub(crate) mod registry;
 mod rollout;
 mod sign;
 mod slo;
+mod top;
+mod trace;
 pub(crate) mod transfer;
 mod trust;
 mod up;
 mod watch;
+mod why;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -70,6 +73,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Abort(app) => rollout::order(&app, RolloutCommand::Abort, json).await,
         Command::Freeze(arguments) => freeze::run(arguments, json).await,
         Command::Logs(arguments) => admin::logs(&arguments, json).await,
+        Command::Top(arguments) => top::run(&arguments, json).await,
+        Command::Why(arguments) => why::run(&arguments, json).await,
+        Command::Trace(arguments) => trace::run(&arguments, json).await,
         Command::Slo(arguments) => slo::run(&arguments, json).await,
         Command::Alerts(arguments) => alerts::run(arguments, json).await,
         Command::Rules => {

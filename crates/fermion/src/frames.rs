@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use fermion_bus::Bus;
 use fermion_model::frame::{FRAME_SCHEMA, Frame, frame_subject};
+use fermion_telemetry::limits::{FRAME_SERIES_MAX, FRAME_UPSTREAMS_MAX};
 use fermion_telemetry::{Clock as _, Frames};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::sink::WallClock;
 
 /// How often: what a rollout that goes wrong may cost before anybody hears of it.
@@ -23,10 +25,11 @@ pub(crate) struct FrameSender {
     incarnation: u64,
     sequence: u64,
     from: u64,
+    health: Health,
 }
 
 impl FrameSender {
-    pub(crate) fn new(bus: Bus, requests: Arc<Frames>, node: &str, incarnation: u64) -> Self {
+    pub(crate) fn new(bus: Bus, requests: Arc<Frames>, node: &str, incarnation: u64, health: Health) -> Self {
         Self {
             bus,
             requests,
@@ -34,6 +37,7 @@ impl FrameSender {
             incarnation,
             sequence: 0,
             from: milliseconds_now(),
+            health,
         }
     }
 
@@ -64,6 +68,9 @@ impl FrameSender {
             until,
             series: taken.series,
             unlisted: taken.unlisted,
+            upstreams: self.health.telemetry().take_upstreams(FRAME_UPSTREAMS_MAX),
+            instances: self.health.telemetry().instances(FRAME_SERIES_MAX),
+            health: Some(self.health.read(elapsed)),
         };
         self.sequence += 1;
         self.from = until;

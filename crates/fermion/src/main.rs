@@ -7,6 +7,7 @@ mod data;
 mod diagnostics;
 mod export;
 mod frames;
+mod health;
 mod output;
 mod process;
 mod project;

@@ -11,6 +11,7 @@ use fermion_model::frame::Arm;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
     AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading, Trace,
+    Traces,
 };
 
 /// The process's wall clock: its one home.
@@ -39,6 +40,8 @@ pub(crate) struct Sink {
     export: Option<Arc<Export>>,
     /// False where nobody wants to know of requests.
     is_on: bool,
+    /// None where nobody asks for traces.
+    traces: Option<Traces>,
 }
 
 impl Sink {
@@ -63,6 +66,7 @@ impl Sink {
             frames: None,
             export: None,
             is_on: true,
+            traces: None,
         })
     }
 
@@ -77,6 +81,12 @@ impl Sink {
         self.telemetry
             .watch_overflow("frames", move || counted.unlisted());
         self.frames = Some(frames);
+        self
+    }
+
+    /// Keeps traces of requests too.
+    pub(crate) fn with_traces(mut self, traces: Traces) -> Self {
+        self.traces = Some(traces);
         self
     }
 
@@ -136,12 +146,15 @@ impl Record for Sink {
         if let Some(frames) = &self.frames {
             frames.observe(&record);
         }
+        if let Some(traces) = self.traces.as_ref().filter(|_| record.arm != Arm::Mirror) {
+            traces.observe(&record);
+        }
         if self.access.is_on() {
             self.access.write(record);
         }
     }
 
     fn wants_path(&self) -> bool {
-        self.is_on && (self.access.is_on() || self.export.is_some())
+        self.is_on && (self.access.is_on() || self.export.is_some() || self.traces.is_some())
     }
 }

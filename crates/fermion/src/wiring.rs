@@ -16,7 +16,7 @@ use fermion_package::store::Store;
 use fermion_providers::EmbeddedStores;
 use fermion_registry::{Collector, Registry};
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub};
+use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub, Traces};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Switch, UpArgs};
@@ -24,6 +24,7 @@ use crate::commands::{registry, transfer};
 use crate::data::DataDirectory;
 use crate::export::{self, Exporting};
 use crate::frames::FrameSender;
+use crate::health::Health;
 use crate::process;
 use crate::sink::{Sink, WallClock};
 
@@ -64,20 +65,20 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     process::allow_descriptors();
     let data = DataDirectory::open(&arguments.data.directory)?;
     let bus = open_bus(&data).await?;
-    let mut config = ServerConfig::new(arguments.listen);
-    config.drain_max = arguments.drain;
-    if let Some(threads) = arguments.threads {
-        config.threads = threads;
-    }
-    let gateway = Server::bind(config)?;
+    let gateway = gateway(arguments)?;
     let store = Store::open(&data.store())?;
     // Made before anybody looks at who is trusted, so that a new folder trusts its own keys.
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
-    let (sink, exporting) = sink(arguments, &data, &requests)?;
+    let traces = Traces::new(&arguments.export.traces(), Arc::new(WallClock));
+    let (sink, exporting) = sink(arguments, &data, &requests, &traces)?;
     let logs = guest_logs(&sink)?;
-    let control = control(arguments, &data, &bus, &store, &logs, &sink, &trust)?;
+    let watched = Watched {
+        logs: logs.clone(),
+        traces,
+    };
+    let control = control(arguments, &data, &bus, &store, watched, &sink, &trust)?;
     let registry = own_registry(&data, &store, &sink)?;
     let admin = control.bind().await?.mount(registry.router());
     let engines = Arc::new(Engines::new()?);
@@ -114,9 +115,9 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     );
     control.upgrade().await?;
     node.announce().await?;
-    let frames = FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation());
+    let health = Health::new(sink.telemetry.clone(), arguments.export.telemetry_buffer);
     Ok(Platform {
-        frames,
+        frames: FrameSender::new(bus, requests, LOCAL_NODE, node.incarnation(), health),
         exporting,
         data,
         store,
@@ -141,14 +142,31 @@ async fn countries(arguments: &UpArgs) -> Result<Option<Arc<Countries>>> {
     Ok(Some(Arc::new(opened)))
 }
 
+fn gateway(arguments: &UpArgs) -> Result<fermion_gateway::Bound> {
+    let mut config = ServerConfig::new(arguments.listen);
+    config.drain_max = arguments.drain;
+    if let Some(threads) = arguments.threads {
+        config.threads = threads;
+    }
+    Ok(Server::bind(config)?)
+}
+
 /// Where records of requests go, and what sends them on from there.
-fn sink(arguments: &UpArgs, data: &DataDirectory, requests: &Arc<Frames>) -> Result<(Arc<Sink>, Exporting)> {
+fn sink(
+    arguments: &UpArgs,
+    data: &DataDirectory,
+    requests: &Arc<Frames>,
+    traces: &Traces,
+) -> Result<(Arc<Sink>, Exporting)> {
     let (export, exporting) = export::open(&arguments.export, data)?;
     let mut sink = Sink::open(&arguments.access_log)?;
     if arguments.telemetry == Switch::Off {
         sink = sink.without_requests();
     } else {
-        sink = sink.with_frames(requests.clone()).with_export(export);
+        sink = sink
+            .with_frames(requests.clone())
+            .with_traces(traces.clone())
+            .with_export(export);
     }
     Ok((Arc::new(sink), exporting))
 }
@@ -196,12 +214,18 @@ fn watch_native_code(sink: &Sink, compiler: &Compiler) {
     });
 }
 
+/// What people may look at, beside what is on the bus.
+struct Watched {
+    logs: LogHub,
+    traces: Traces,
+}
+
 fn control(
     arguments: &UpArgs,
     data: &DataDirectory,
     bus: &Bus,
     store: &Store,
-    logs: &LogHub,
+    watched: Watched,
     sink: &Sink,
     trust: &Arc<TrustKeeper>,
 ) -> Result<Control> {
@@ -224,7 +248,8 @@ fn control(
             data.advisories(),
         )),
         count: Arc::new(move |code| counted.doors().refused(fermion_telemetry::Door::Deploy, code)),
-        logs: logs.clone(),
+        logs: watched.logs,
+        traces: watched.traces,
         telemetry,
         clock,
         salt: Arc::new(salt),

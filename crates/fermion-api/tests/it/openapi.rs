@@ -39,7 +39,7 @@ fn every_reference_in_the_document_resolves() {
     }
     assert!(references > 20);
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 23);
+    assert_eq!(paths.len(), 28);
     assert!(paths["/api/v1/decisions"]["get"].is_object());
     assert!(paths["/api/v1/namespaces/{namespace}/apps/{app}/releases"]["post"].is_object());
     assert!(paths["/api/v1/namespaces/{namespace}/apps/{app}/releases"]["get"].is_object());

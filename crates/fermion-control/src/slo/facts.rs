@@ -6,7 +6,6 @@ use fermion_api::ChangedView;
 use fermion_model::objective::ObjectiveSpec;
 use fermion_model::{AppName, Namespace, Release, ReleaseNumber};
 
-use crate::documents::ChangeKind;
 use crate::plan::{KnownApp, State};
 
 /// One app.
@@ -41,13 +40,7 @@ fn app(state: &State, name: &str, known: &KnownApp) -> AppFacts {
     let document = &known.document;
     let release = document.active.and_then(|number| known.releases.get(&number));
     let objectives = release.and_then(|release| release.objectives.clone());
-    let kind = match document.changed.kind {
-        ChangeKind::Deploy => "deploy",
-        ChangeKind::Rollback => "rollback",
-        ChangeKind::Return => "return",
-        ChangeKind::Rollout => "rollout",
-        ChangeKind::Retire => "retire",
-    };
+    let kind = document.changed.kind.word();
     AppFacts {
         namespace: document.namespace.clone(),
         app: document.app.clone(),

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::evaluate::Ground;
 use super::facts::AppFacts;
+use crate::limits::TOLD_KEPT_MAX;
 
 /// Hexadecimal digits of an incident's name: unique among all that are ever open, and still read out on the phone.
 const ID_DIGITS: usize = 12;
@@ -33,6 +34,9 @@ pub(crate) struct Incident {
     pub(super) acknowledged: Option<AcknowledgementView>,
     /// Messages made of it so far: the next one's number.
     pub(super) messages: u32,
+    /// What people were told, and when: the first and the newest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) told: Vec<(u64, Transition)>,
 }
 
 /// What people are told of an incident.
@@ -120,6 +124,7 @@ impl Incident {
             releases,
             acknowledged: None,
             messages: 0,
+            told: Vec::new(),
         }
     }
 
@@ -127,6 +132,11 @@ impl Incident {
     pub(super) fn notice(&mut self, facts: &AppFacts, transition: Transition, at: u64) -> Notice {
         let name = format!("{}/{}/{}", self.id, self.messages, transition.word());
         self.messages += 1;
+        if self.told.len() >= TOLD_KEPT_MAX {
+            // The first ones stay: they say how it began.
+            self.told.remove(TOLD_KEPT_MAX / 2);
+        }
+        self.told.push((at, transition));
         Notice {
             key: digits(&name, KEY_DIGITS),
             transition,

@@ -118,7 +118,9 @@ impl Control {
         let taken = self.shared.slo.observed().take(frame, now);
         let heard = if taken { Frames::Taken } else { Frames::Refused };
         self.shared.parts.telemetry.control().heard(heard, 1);
-        if !taken {
+        if taken {
+            self.shared.why.take(frame, now);
+        } else {
             tracing::debug!(
                 node = frame.node,
                 sequence = frame.sequence,

@@ -81,6 +81,9 @@ pub(super) fn frame(sequence: u64, until: u64, shares: &[Share]) -> Frame {
         until: until * 1_000,
         series: series.filter(|series| series.requests > 0).collect(),
         unlisted: 0,
+        upstreams: Vec::new(),
+        instances: Vec::new(),
+        health: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the API shows of objectives and alerts, and what people may do about them: take an incident on, and keep alerts
 //! from themselves for a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fermion_api::{
@@ -20,6 +20,7 @@ use super::incident::Transition;
 use super::run::named;
 use super::tally::Tally;
 use crate::limits::{ACKNOWLEDGED_MAX, ALERTS_SHOWN_MAX, SILENCE_REASON_BYTES_MAX, SILENCES_MAX};
+use crate::plan::State;
 use crate::{Control, Error};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -160,6 +161,24 @@ impl Control {
         }
         self.alerts().await
     }
+}
+
+/// What is left of the budget that has the least left, by app; and whether nodes are heard.
+pub(crate) fn least_left(control: &Control, state: &State, now: u64) -> (BTreeMap<String, f64>, bool) {
+    let facts = facts(state);
+    let observed = control.shared.slo.observed();
+    let mut least = BTreeMap::new();
+    for (name, facts) in &facts {
+        let left = facts.objectives.iter().filter_map(|spec| {
+            let objective = objective(spec);
+            let tally = observed.tally(name, spec)?;
+            objective.left(tally.window(objective.period, now))
+        });
+        if let Some(left) = left.min_by(f64::total_cmp) {
+            least.insert(name.clone(), left);
+        }
+    }
+    (least, observed.hears(now))
 }
 
 fn check_seconds(seconds: u64, least: u64) -> Result<(), Error> {

@@ -86,6 +86,7 @@ impl Platform {
             count: Arc::new(|_| ()),
             logs: logs.clone(),
             telemetry: telemetry(),
+            traces: fermion_telemetry::Traces::new(&Default::default(), Arc::new(|| SystemTime::UNIX_EPOCH)),
             clock: Arc::new(clock),
             salt: Arc::new(|| Ok("5a".repeat(16))),
             receivers: fermion_control::Receivers::open(folder.path()).unwrap(),

@@ -97,6 +97,9 @@ impl Platform {
             until: now * 1_000,
             series: vec![series(numbers[0], canary), series(numbers[1], stable)],
             unlisted: 0,
+            upstreams: Vec::new(),
+            instances: Vec::new(),
+            health: None,
         };
         self.bus
             .send(&frame_subject("local"), serde_json::to_vec(&frame).unwrap());

@@ -119,6 +119,7 @@ impl Dispatch for App {
             cold: true,
             cpu: Duration::from_micros(7),
             memory_bytes: 65_536,
+            calls: Default::default(),
         });
         if purpose == Purpose::Copy {
             self.copies.lock().unwrap().push(show(&self.served.app, &request));

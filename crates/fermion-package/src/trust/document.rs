@@ -86,6 +86,11 @@ impl Moment {
         Self(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
     }
 
+    /// Seconds since the Unix epoch; 0 before it.
+    pub fn unix_seconds(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0)
+    }
+
     /// This much later.
     #[must_use]
     pub fn plus(self, time: Duration) -> Self {

@@ -14,6 +14,7 @@ use super::client::{EgressClient, Upstream};
 use super::connect::{ConnectError, connect};
 use super::lease::Lease;
 use super::observe::{EgressEvent, EgressOutcome};
+use super::report::Report;
 use super::retry::Again;
 use crate::limits;
 
@@ -61,21 +62,6 @@ impl From<&ConnectError> for Failed {
             outcome: error.outcome(),
             may_retry: matches!(error, ConnectError::Tcp(_)),
         }
-    }
-}
-
-/// A call that is counted however it ends.
-struct Report<'a> {
-    client: &'a EgressClient,
-    rule: usize,
-    begun: Instant,
-    outcome: EgressOutcome,
-}
-
-impl Drop for Report<'_> {
-    fn drop(&mut self) {
-        let event = EgressEvent::Called(self.outcome, self.begun.elapsed());
-        self.client.observe(Some(self.rule), event);
     }
 }
 
@@ -130,16 +116,10 @@ impl Drop for Verdict {
 pub(crate) async fn call(
     client: Arc<EgressClient>,
     upstream: Arc<Upstream>,
-    rule: usize,
+    mut report: Report,
     request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<Response<WasiBody>, Error> {
-    let mut report = Report {
-        client: &client,
-        rule,
-        begun: Instant::now(),
-        outcome: EgressOutcome::Abandoned,
-    };
     let admitted = upstream.breaker().admit(client.now());
     let Ok(pass) = admitted else {
         report.outcome = EgressOutcome::BreakerOpen;
@@ -150,8 +130,17 @@ pub(crate) async fn call(
         upstream: upstream.clone(),
         pass: Some(pass),
     };
-    match answer(&client, &upstream, request, Waits::of(options)).await {
+    match answer(
+        &client,
+        &upstream,
+        request,
+        Waits::of(options),
+        &mut report.retries,
+    )
+    .await
+    {
         Ok((response, lease, between_bytes)) => {
+            report.status = response.status().as_u16();
             let is_error = response.status().is_server_error();
             let (counted, outcome) = if is_error {
                 (EgressOutcome::ServerError, Outcome::ServerError)
@@ -184,6 +173,7 @@ async fn answer(
     upstream: &Upstream,
     request: Request<WasiBody>,
     waits: Waits,
+    retries: &mut u32,
 ) -> Result<Answer, Failed> {
     client.budget().deposit(client.now());
     let (mut request, mut again) = Again::of(request);
@@ -207,6 +197,7 @@ async fn answer(
             return Err(failed);
         };
         client.observe(Some(upstream.rule), EgressEvent::Retried);
+        *retries += 1;
         (request, is_fresh) = (unsent.unwrap_or_else(|| again.request()), true);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct EgressClient {
 /// What a release knows of one upstream.
 pub(crate) struct Upstream {
     pub(crate) origin: Arc<Origin>,
+    /// The origin as it is written.
+    pub(crate) name: Arc<str>,
     /// The rule that first granted it.
     pub(crate) rule: usize,
     breaker: Mutex<Breaker>,
@@ -114,6 +116,7 @@ impl EgressClient {
         let origin = Arc::new(origin);
         let upstream = Arc::new(Upstream {
             origin: origin.clone(),
+            name: origin.to_string().into(),
             rule,
             breaker: Mutex::new(Breaker::new(BreakerRules::default(), seed)),
             was_public: AtomicBool::new(false),

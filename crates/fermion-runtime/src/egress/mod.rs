@@ -12,6 +12,7 @@ mod observe;
 mod origin;
 pub(crate) mod p2_errors;
 mod pool;
+mod report;
 mod resolve;
 mod retry;
 
@@ -22,8 +23,10 @@ use http::uri::Scheme;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::limits;
+use crate::meter::Meter;
 use client::Upstream;
 use origin::Origin;
+use report::Report;
 
 pub(crate) use address::{HostKind, Reach, kind_of, reach};
 pub(crate) use client::EgressClient;
@@ -61,15 +64,22 @@ impl Outbound {
 pub(crate) struct Egress {
     client: Arc<EgressClient>,
     traceparent: Option<http::HeaderValue>,
+    /// Whose calls they are; none where nobody is certain.
+    meter: Option<Arc<Meter>>,
     requests_left: u32,
     is_denied: bool,
 }
 
 impl Egress {
-    pub(crate) fn new(client: Arc<EgressClient>, traceparent: Option<http::HeaderValue>) -> Self {
+    pub(crate) fn new(
+        client: Arc<EgressClient>,
+        traceparent: Option<http::HeaderValue>,
+        meter: Option<Arc<Meter>>,
+    ) -> Self {
         Self {
             client,
             traceparent,
+            meter,
             requests_left: limits::SUBREQUESTS_MAX,
             is_denied: false,
         }
@@ -79,7 +89,7 @@ impl Egress {
     pub(crate) fn denied(client: Arc<EgressClient>) -> Self {
         Self {
             is_denied: true,
-            ..Self::new(client, None)
+            ..Self::new(client, None, None)
         }
     }
 
@@ -161,10 +171,12 @@ impl WasiHttpHooks for Egress {
             .headers_mut()
             .entry(http::header::TE)
             .or_insert(http::HeaderValue::from_static("trailers"));
-        let client = self.client.clone();
+        let (client, meter) = (self.client.clone(), self.meter.clone());
         Box::new(async move {
             let (upstream, rule) = admitted?;
-            let response = call::call(client, upstream, rule, request, options.unwrap_or_default()).await?;
+            let report = Report::begin(&client, &upstream, rule, request.method(), meter);
+            let options = options.unwrap_or_default();
+            let response = call::call(client, upstream, report, request, options).await?;
             Ok((
                 response,
                 Box::new(std::future::ready(Ok(()))) as Box<dyn Future<Output = _> + Send>,

@@ -33,6 +33,27 @@ pub enum EgressOutcome {
     Abandoned,
 }
 
+impl EgressOutcome {
+    /// The lower-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ServerError => "server_error",
+            Self::Connect => "connect",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Denied => "denied",
+            Self::Limit => "limit",
+            Self::BreakerOpen => "breaker",
+            Self::Guest => "guest",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// Something that happened on the way to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EgressEvent {

@@ -2,6 +2,7 @@
 //! is bounded here, for every provider alike; what a store may hold is the provider's to bound.
 
 mod link;
+mod noted;
 
 pub(crate) use link::add_to_linker;
 

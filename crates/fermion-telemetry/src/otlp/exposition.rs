@@ -43,8 +43,12 @@ impl Exports {
         *self.held() = Some(Box::new(read));
     }
 
+    pub(crate) fn read(&self) -> Option<ExportReading> {
+        self.held().as_ref().map(|read| read())
+    }
+
     pub(crate) fn encode(&self, encoder: &mut Encoder) {
-        let reading = self.held().as_ref().map(|read| read());
+        let reading = self.read();
         let reading = reading.as_ref();
         let mut family = encoder.family(&reference::EXPORT_BUFFER_BYTES);
         if let Some(reading) = reading {

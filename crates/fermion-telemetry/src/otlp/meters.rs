@@ -328,6 +328,7 @@ mod tests {
             memory_bytes: 0,
             bytes_in: 0,
             bytes_out: 0,
+            calls: Default::default(),
             arm: fermion_model::frame::Arm::Stable,
             caller: 0,
             copied: None,

@@ -18,4 +18,5 @@ pub use export::{Export, ExportConfig, Exporter};
 pub use exposition::ExportReading;
 pub(crate) use exposition::Exports;
 pub use receiver::Receiver;
+pub(crate) use sampler::{Budget, Sampler, second};
 pub use sampler::{Reason, TraceConfig, TraceReading};

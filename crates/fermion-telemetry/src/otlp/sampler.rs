@@ -75,13 +75,13 @@ impl Default for TraceConfig {
 
 /// So many a second.
 #[derive(Debug, Default)]
-struct Budget {
+pub(crate) struct Budget {
     /// The second in the upper half, what is spent of it in the lower.
     spent: AtomicU64,
 }
 
 impl Budget {
-    fn take(&self, second: u32, a_second_max: u32) -> bool {
+    pub(crate) fn take(&self, second: u32, a_second_max: u32) -> bool {
         let spend = |word: u64| {
             let (now, spent) = (word >> 32, word & u64::from(u32::MAX));
             if now != u64::from(second) {
@@ -248,6 +248,7 @@ mod tests {
             memory_bytes: 0,
             bytes_in: 0,
             bytes_out: 0,
+            calls: Default::default(),
             arm: fermion_model::frame::Arm::Stable,
             caller: 0,
             copied: None,

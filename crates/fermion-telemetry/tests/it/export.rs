@@ -213,3 +213,65 @@ async fn what_nobody_takes_waits_for_the_next_start_and_queues_are_bounded() {
     assert_eq!(paths, ["/base/v1/metrics", "/base/v1/traces", "/base/v1/logs"]);
     assert_eq!(export.reading().buffer.bytes, 0);
 }
+
+#[tokio::test]
+async fn calls_of_a_request_are_spans_below_its_guest() {
+    use fermion_model::calls::{CallKind, Calls, HostCall};
+
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (export, exporter) = open(folder.path(), address, Duration::from_secs(3600));
+    let hub = LogHub::new(clock(), Echo::Off).unwrap();
+    let lines = hub.follow_to_export();
+    let begun = tokio::time::Instant::now().into_std();
+    let mut calls = Calls {
+        since: Some(begun),
+        ..Calls::default()
+    };
+    let call = |kind, target: &str, status, outcome| HostCall {
+        kind,
+        target: target.into(),
+        status,
+        outcome,
+        retries: 1,
+        begun: begun + Duration::from_micros(30),
+        took: Duration::from_micros(20),
+    };
+    let get = CallKind::Http(http::Method::GET);
+    calls.add(call(get.clone(), "https://a.test:443", 503, "server_error"), 2);
+    calls.add(call(CallKind::KeyValue("set"), "rates", 0, "done"), 2);
+    calls.add(call(get, "https://a.test:443", 200, "answered"), 2);
+    assert_eq!((calls.unlisted, calls.upstream), (1, Duration::from_micros(40)));
+    let mut record = trapped();
+    record.calls = calls;
+    record.instantiate = Duration::from_micros(5);
+    export.observe(&record);
+    let came = Came::default();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    tokio::select! {
+        ran = exporter.run(lines, stop) => ran.unwrap(),
+        () = receive(&listener, 200, Arc::clone(&came)) => {}
+    }
+    let came = came.lock().unwrap();
+    let body = came
+        .iter()
+        .find(|(path, _)| path == "/base/v1/traces")
+        .unwrap()
+        .1
+        .clone();
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    let spans = &request.resource_spans[0].scope_spans[0].spans;
+    let guest = spans.iter().find(|span| span.name == "guest").unwrap();
+    let calls: Vec<_> = spans
+        .iter()
+        .filter(|span| span.parent_span_id == guest.span_id)
+        .collect();
+    let names: Vec<_> = calls.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["GET", "set"]);
+    assert!(calls[0].status.is_some() && calls[1].status.is_none());
+    let server = spans.iter().find(|span| span.span_id == record.span_id).unwrap();
+    let after = calls[0].start_time_unix_nano - server.start_time_unix_nano;
+    assert_eq!(after, 30_000);
+}

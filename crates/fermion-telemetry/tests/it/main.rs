@@ -54,6 +54,7 @@ fn record(served: Option<&Arc<Served>>) -> RequestRecord {
         memory_bytes: 1 << 20,
         bytes_in: 3,
         bytes_out: 5,
+        calls: Default::default(),
         arm: Arm::Stable,
         caller: 0,
         copied: None,

@@ -57,6 +57,13 @@ pub(crate) enum AlertsAction {
         #[command(flatten)]
         admin: AdminArgs,
     },
+    /// Print a draft of an incident's post-mortem, as Markdown.
+    PostMortem {
+        /// The incident, as `list` names it.
+        incident: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
     /// Keep alerts from people for a time, or, with --for 0s, end that.
     Silence {
         /// Of which app; of all of the namespace unless said.

@@ -15,6 +15,14 @@ pub(crate) async fn run(arguments: AlertsArgs, json: bool) -> Result<()> {
     match arguments.action {
         None => show(&client(&arguments.admin)?.alerts().await?, json),
         Some(AlertsAction::List { admin }) => show(&client(&admin)?.alerts().await?, json),
+        Some(AlertsAction::PostMortem { incident, admin }) => {
+            let text = client(&admin)?.post_mortem(&incident).await?;
+            if json {
+                output::json(&serde_json::json!({ "incident": incident, "markdown": text }));
+            } else {
+                output::line(text.trim_end());
+            }
+        }
         Some(AlertsAction::Ack {
             incident,
             time,

@@ -64,5 +64,7 @@ mod up_signals;
 mod up_swap;
 mod up_tamper;
 mod up_telemetry;
+mod up_trace;
 mod up_trust;
 mod up_watch;
+mod up_why;

@@ -35,6 +35,28 @@ fn objective<'v>(list: &'v Value, name: &str) -> &'v Value {
     objectives.find(|view| view["objective"]["name"] == name).unwrap()
 }
 
+/// The draft says what happened, and leaves to people what only they know.
+#[track_caller]
+fn has_post_mortem(up: &Up, id: &str) {
+    let draft = up.shown(&["alerts", "post-mortem", id]);
+    for part in [
+        "# Post-mortem: default/shop success (page ",
+        "- 20 of 100 events were not good",
+        "| r1 of acme/shop 1.0.0 was made by up |",
+        "the alert fired |",
+        "receivers were told: fired |",
+        "operator took it on |",
+        "- r1: 20 of its 100 events",
+        "GUEST_TRAP, kept: error",
+        "## Root cause",
+        "| action | owner | until |",
+    ] {
+        assert!(draft.done().contains(part), "{part}: {}", draft.stdout);
+    }
+    up.run(&["alerts", "post-mortem", "000000000000"])
+        .refused("NO_SUCH_INCIDENT");
+}
+
 #[test]
 fn failures_burn_the_budget_and_somebody_is_told() {
     let site = Site::new();
@@ -86,6 +108,7 @@ fn failures_burn_the_budget_and_somebody_is_told() {
     assert_eq!(document["transition"], "fired");
     let taken = up.run(&["alerts", "ack", id, "--for", "2h"]).json();
     assert_eq!(taken["acknowledged"]["by"], "operator");
+    has_post_mortem(&up, id);
     up.stop();
 
     let up = Up::on(&site.data(), &[] as &[&str], &[]);

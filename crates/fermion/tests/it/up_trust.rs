@@ -24,7 +24,7 @@ fn run(site: &Site, words: &[&str]) -> Ran {
 }
 
 /// A site with a trust root of serial 1: `dev` signs packages, `root` roots.
-fn rooted() -> Site {
+pub(crate) fn rooted() -> Site {
     let site = Site::new();
     run(&site, &["key", "new"]).done();
     run(&site, &["key", "new", "--role", "channel"]).done();
@@ -282,7 +282,7 @@ fn the_first_root_is_taken_only_at_the_machine() {
 }
 
 /// Puts a root into the data directory as it was accepted when it was still young.
-fn accepted_long_ago(site: &Site, expires: Moment, grace_seconds: u64) {
+pub(crate) fn accepted_long_ago(site: &Site, expires: Moment, grace_seconds: u64) {
     let root = next(site, |document| {
         document.expires = expires;
         document.grace_seconds = grace_seconds;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
 
+use super::noted::Noted;
 use super::{KeyValue, Page, Start, StoreError, Value, Write, Written};
 use crate::limits::{
     KEYVALUE_BATCH_KEYS_MAX, KEYVALUE_KEY_BYTES_MAX, KEYVALUE_PAGE_KEYS_MAX, KEYVALUE_VALUE_BYTES_MAX,
@@ -19,7 +20,10 @@ type Store<'a> = StoreContextMut<'a, State>;
 type Pairs = Vec<(String, Vec<u8>)>;
 
 /// `resource bucket`
-struct Bucket(Arc<dyn KeyValue>);
+struct Bucket {
+    store: Arc<dyn KeyValue>,
+    name: Arc<str>,
+}
 
 /// `resource cas`: a key as it was once read.
 struct Cas {
@@ -101,7 +105,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 fn open(store: &mut Store<'_>, bucket: &Resource<Bucket>) -> wasmtime::Result<Arc<dyn KeyValue>> {
-    Ok(store.data_mut().table.get(bucket)?.0.clone())
+    let state = store.data_mut();
+    let Bucket { store: opened, name } = state.table.get(bucket)?;
+    // Of several requests in one instance nobody is certain to be the one that calls.
+    if state.desk().is_some() {
+        return Ok(opened.clone());
+    }
+    Ok(Noted::over(opened.clone(), name.clone(), state.meter.clone()))
 }
 
 fn refuse(why: String) -> Error {
@@ -182,7 +192,10 @@ fn add_store(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> 
     interface.func_wrap("open", |mut store: Store<'_>, (name,): (String,)| {
         let found = store.data().grants.keyvalue.get(&name).cloned();
         let opened = match found {
-            Some(found) => Ok(store.data_mut().table.push(Bucket(found))?),
+            Some(found) => Ok(store.data_mut().table.push(Bucket {
+                store: found,
+                name: name.into(),
+            })?),
             None => Err(Error::NoSuchStore),
         };
         Ok((opened,))

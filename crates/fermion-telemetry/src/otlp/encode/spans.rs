@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use fermion_model::Blame;
+use fermion_model::calls::{CallKind, HostCall};
 use fermion_model::record::RequestRecord;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -57,7 +58,12 @@ pub(crate) fn count(record: &RequestRecord) -> u64 {
         return 1;
     }
     let (has_queued, has_run) = (record.queue > Duration::ZERO, record.instantiate > Duration::ZERO);
-    1 + u64::from(has_queued) + 2 * u64::from(has_run)
+    let calls = if has_run {
+        record.calls.listed.len() as u64
+    } else {
+        0
+    };
+    1 + u64::from(has_queued) + 2 * u64::from(has_run) + calls
 }
 
 /// The spans of one request, the gateway's first.
@@ -97,9 +103,62 @@ pub(crate) fn trace(end: SystemTime, record: &RequestRecord) -> Vec<Span> {
         if record.blame() == Some(Blame::Guest) {
             guest.status = Some(status(record));
         }
+        let parent = guest.span_id.clone();
         spans.push(guest);
+        let calls = record.calls.listed.iter().zip(FIRST_CALL..);
+        spans.extend(calls.map(|(one, number)| call(record, &parent, start, one, number)));
     }
     spans
+}
+
+/// The number of the span of a request's first call.
+const FIRST_CALL: u64 = 4;
+
+/// A call to an upstream or a store, below the guest's span.
+fn call(record: &RequestRecord, parent: &[u8], start: SystemTime, call: &HostCall, number: u64) -> Span {
+    let from = start + record.calls.after(call);
+    let operation = call.kind.operation();
+    let (kind, mut attributes) = match &call.kind {
+        CallKind::Http(used) => {
+            let mut attributes = vec![
+                text("http.request.method", method(used)),
+                text("server.address", &call.target),
+            ];
+            if call.status > 0 {
+                attributes.push(whole("http.response.status_code", u64::from(call.status)));
+            }
+            if call.retries > 0 {
+                attributes.push(whole("http.request.resend_count", u64::from(call.retries)));
+            }
+            (SpanKind::Client, attributes)
+        }
+        CallKind::KeyValue(_) => (
+            SpanKind::Client,
+            vec![
+                text("db.system.name", "fermion.keyvalue"),
+                text("db.operation.name", operation),
+                text("db.namespace", &call.target),
+            ],
+        ),
+    };
+    attributes.push(text("fermion.outcome", call.outcome));
+    let failed = call.is_failure().then(|| Status {
+        message: call.outcome.to_owned(),
+        code: StatusCode::Error.into(),
+    });
+    Span {
+        trace_id: record.trace_id.to_vec(),
+        span_id: child_id(record.span_id, number).to_vec(),
+        parent_span_id: parent.to_vec(),
+        flags: flags(record, false),
+        name: operation.to_owned(),
+        kind: kind.into(),
+        start_time_unix_nano: nanos(from),
+        end_time_unix_nano: nanos(from + call.took),
+        attributes,
+        status: failed,
+        ..Span::default()
+    }
 }
 
 fn server(record: &RequestRecord, start: SystemTime, end: SystemTime) -> Span {
