@@ -27,7 +27,9 @@ use crate::verified::PackageFacts;
 use crate::view::{release_view, serving, steps};
 use crate::{Control, Error};
 use admit::Applicant;
-use checks::{check_claims, check_config, check_quarantine, check_room, checked_objectives, checked_refs};
+use checks::{
+    Unusual, check_claims, check_config, check_quarantine, check_room, checked_objectives, checked_refs,
+};
 pub(crate) use rehearse::{Rehearsal, Subject};
 
 /// Old releases that one deploy removes; more than it adds, so that a backlog shrinks.
@@ -40,15 +42,6 @@ struct Intent {
     created: bool,
     /// True if it takes over by a rollout.
     is_gradual: bool,
-}
-
-/// What a deploy may do only if it is said.
-#[derive(Debug, Clone, Copy)]
-struct Unusual {
-    /// Take a package that went back.
-    retry: bool,
-    /// Take over although a freeze holds the app.
-    during_freeze: bool,
 }
 
 impl Control {

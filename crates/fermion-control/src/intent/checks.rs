@@ -14,6 +14,15 @@ use crate::claims::route_text;
 use crate::documents::AppDocument;
 use crate::plan::{KnownApp, State};
 
+/// What a deploy may do only if it is said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unusual {
+    /// Take a package that went back.
+    pub(super) retry: bool,
+    /// Take over although a freeze holds the app.
+    pub(super) during_freeze: bool,
+}
+
 /// Room in an app's part of an assignment beside its releases: braces, schema, generation.
 const ASSIGNMENT_FRAME_BYTES: usize = 1024;
 

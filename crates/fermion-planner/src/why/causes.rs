@@ -430,7 +430,12 @@ fn slowness(signals: &Signals, whole: &FrameSeries, found: &[Finding]) -> Option
             "guest CPU time: {} a request on average",
             millis(mean(whole.cpu_nanos, of))
         ));
-    Some(since_release(signals, finding, |series| {
-        series.total_nanos / series.requests.max(1)
-    }))
+    let finding = match changed(signals) {
+        Some(text) => finding.because(text),
+        None => finding,
+    };
+    Some(finding.then(format!(
+        "`fermion trace --app {}` shows where the time of slow requests goes",
+        short(signals)
+    )))
 }
