@@ -4,6 +4,7 @@
 
 mod ask;
 mod format;
+mod mail;
 mod message;
 mod outbox;
 mod send;
@@ -51,6 +52,7 @@ enum Target {
     Alertmanager {
         url: Secret,
     },
+    Email(mail::Line),
     Command {
         program: PathBuf,
         arguments: Vec<String>,
@@ -147,6 +149,7 @@ fn target(road: &Road, folder: &Path) -> Result<Target, Error> {
                 url: Secret(format!("{}/api/v2/alerts", root.trim_end_matches('/'))),
             }
         }
+        Road::Email(mail) => Target::Email(mail::line(mail, folder)?),
         Road::Command { program, arguments } => Target::Command {
             program: folder.join(program),
             arguments: arguments.clone(),

@@ -69,6 +69,10 @@ pub const COPY_PATH_BYTES_MAX: usize = 256;
 pub const CONDITION_COUNTRIES_MAX: usize = 64;
 /// Conditions of one rollout's testers, or of its audience: each costs every request a look.
 pub const CONDITIONS_MAX: usize = 16;
+/// Readers of one mail: a team, or its list.
+pub const MAIL_READERS_MAX: usize = 16;
+/// Bytes of a mailbox with its name: what a line of a mail's head holds.
+pub const MAILBOX_BYTES_MAX: usize = 320;
 /// Gates of one rollout: each is looked at once a second while it is closed.
 pub const GATES_MAX: usize = 8;
 /// Objectives of one app: each is kept for a month, and more are not looked at.

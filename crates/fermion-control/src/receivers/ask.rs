@@ -54,9 +54,12 @@ impl Receivers {
                     Err(_) => Word::No(format!("{name} does not answer in time")),
                 }
             }
-            Target::Slack { .. } | Target::PagerDuty { .. } | Target::Alertmanager { .. } => Word::No(
-                format!("{name} is neither a webhook nor a command, so it cannot be asked"),
-            ),
+            Target::Slack { .. }
+            | Target::PagerDuty { .. }
+            | Target::Alertmanager { .. }
+            | Target::Email(_) => Word::No(format!(
+                "{name} is neither a webhook nor a command, so it cannot be asked"
+            )),
         }
     }
 }

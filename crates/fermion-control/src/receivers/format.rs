@@ -125,6 +125,40 @@ fn span(seconds: u64) -> String {
     }
 }
 
+/// One line: the subject of a mail.
+pub(super) fn subject(message: &Message) -> String {
+    match message {
+        Message::Alert(notice) => summary(notice),
+        Message::Rollout(notice) => rollout_summary(notice),
+    }
+}
+
+/// A mail's text: the sentence, who is meant and where to read on.
+pub(super) fn text(message: &Message) -> String {
+    let mut lines = vec![subject(message), String::new()];
+    match message {
+        Message::Alert(notice) => {
+            let alert = &notice.alert;
+            let named = [("Owner", &alert.owner), ("Runbook", &alert.runbook)];
+            lines.push(format!("Incident: {}", alert.id));
+            for (title, value) in named {
+                lines.extend(value.as_ref().map(|value| format!("{title}: {value}")));
+            }
+            for worst in alert.releases.iter().filter(|worst| worst.bad > 0) {
+                lines.push(format!("Release: {}", blame(worst)));
+            }
+            lines.push(format!("At: {}", time(notice.at)));
+            lines.push(format!("`fermion why {}` says more.", alert.app));
+        }
+        Message::Rollout(notice) => {
+            lines.push(format!("At: {}", time(notice.at)));
+            lines.push(format!("`fermion rollout status {}` says more.", notice.app));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
 pub(super) fn slack(message: &Message) -> Value {
     let notice = match message {
         Message::Alert(notice) => notice,

@@ -208,6 +208,7 @@ async fn attempt(
             };
             (url, format::alertmanager(notice).to_string())
         }
+        Target::Email(line) => return line.send(message, attempt_max).await,
         Target::Command { program, arguments } => {
             let body = format::own(message).to_string();
             let run = command(program, arguments, body);

@@ -2,6 +2,7 @@
 //! kind of receiver reads.
 
 mod formats;
+mod mails;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use fermion_api::{Client, CopiesView, RolloutCommand, RolloutOrder, RolloutView};
+use fermion_model::gate::Before;
 use fermion_model::rollout::{Keep, RolloutSpec, Sticky, Strategy, WEIGHT_ALL};
 use fermion_model::units::format_duration;
 use fermion_telemetry::rfc3339;
@@ -380,6 +381,14 @@ fn plan_lines(spec: &RolloutSpec) -> Vec<String> {
         "{number}. all traffic; the old release stays ready for {}",
         seconds(spec.post_bake)
     ));
+    for gate in &spec.gates {
+        let before = match gate.before {
+            Before::Rollout => "the first share of traffic",
+            Before::Step => "each step",
+            Before::Promotion => "all traffic",
+        };
+        lines.push(format!("before {before} it waits for {}", gate.need.text()));
+    }
     lines.push(match &spec.sticky {
         Sticky::Cookie => "callers are known again by a signed cookie".to_owned(),
         Sticky::Header(name) => {
@@ -396,6 +405,8 @@ fn plan_lines(spec: &RolloutSpec) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use fermion_model::gate::{Gate, Need};
+
     use super::*;
 
     #[test]
@@ -406,6 +417,15 @@ mod tests {
             "2. 5 % of traffic for 2m, then judged by errors, latency_p50, latency_p99, cold_starts, cpu (passes from 80, asks from 50)"
         );
         assert_eq!(lines[4], "5. all traffic; the old release stays ready for 10m");
+        let mut gated = RolloutSpec::of(Strategy::Canary);
+        gated.gates.push(Gate {
+            before: Before::Promotion,
+            need: Need::Approval,
+        });
+        assert_eq!(
+            plan_lines(&gated)[5],
+            "before all traffic it waits for an approval"
+        );
         let lines = plan_lines(&RolloutSpec::of(Strategy::Rolling));
         assert_eq!(
             lines[4],
