@@ -336,7 +336,7 @@ receivers = ["chat", "hook"]
     #[test]
     fn reads_every_kind_and_routes_by_severity_and_owner() {
         let file = ReceiversFile::parse(WHOLE, "f").unwrap();
-        assert_eq!(file.receivers.len(), 5);
+        assert_eq!(file.receivers.len(), 6);
         let duty = Road::PagerDuty {
             url: Address::Plain(PAGERDUTY.to_owned()),
             routing_key_file: "duty.key".into(),

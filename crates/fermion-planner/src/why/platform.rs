@@ -162,11 +162,12 @@ fn attempt(signals: &Signals, refused: &Refused) -> Finding {
 fn rollout(signals: &Signals) -> Option<Finding> {
     let rollout = signals.rollout.as_ref()?;
     let (canary, why) = (rollout.canary, &rollout.why);
-    if rollout.phase.starts_with("paused") {
+    // Before a gate it waits because somebody wanted it so.
+    if rollout.phase.starts_with("paused") && rollout.phase != "paused: gate" {
         let sentence = format!("the rollout of r{canary} waits for somebody: {why}");
         return Some(
             Finding::new(Cause::RolloutStopped, Grade::Risk, 0.6, sentence).then(format!(
-                "`fermion rollout {0}`, then `fermion promote {0}` or `fermion abort {0}`",
+                "`fermion rollout status {0}`, then `fermion promote {0}` or `fermion abort {0}`",
                 short(signals)
             )),
         );
