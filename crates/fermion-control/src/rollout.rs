@@ -8,7 +8,6 @@ mod arms;
 mod controller;
 mod copies;
 mod document;
-mod ended;
 mod ending;
 mod experiment;
 mod gates;

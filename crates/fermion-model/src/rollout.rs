@@ -211,6 +211,9 @@ impl RolloutSpec {
         if is_shadow && self.mirror.is_none() {
             return Err("rollout.mirror: a shadow is nothing else".to_owned());
         }
+        if (self.strategy == Strategy::Ab) != self.metric.is_some() {
+            return Err("rollout.metric: an experiment has one, and nothing else has".to_owned());
+        }
         let bakes = 1..=BAKE_MAX.as_secs();
         let is_sound =
             |step: &RolloutStep| (1..=WEIGHT_ALL).contains(&step.weight) && bakes.contains(&step.bake);

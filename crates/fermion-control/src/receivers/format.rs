@@ -1,12 +1,10 @@
 //! What each kind of receiver reads. Pure: from a message to a document.
 
-use std::time::{Duration, SystemTime};
-
 use fermion_api::{AlertView, BlameView};
-use fermion_telemetry::rfc3339;
 use serde_json::{Value, json};
 
 use super::message::{Message, RolloutNotice};
+use crate::error::time_text as time;
 use crate::limits::ALERTMANAGER_KEEPS;
 use crate::slo::{Notice, Transition};
 
@@ -263,10 +261,6 @@ pub(super) fn alertmanager(notice: &Notice) -> Value {
         "startsAt": time(alert.opened_at),
         "endsAt": time(ends),
     }])
-}
-
-fn time(seconds: u64) -> String {
-    rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn shortened(text: &str, characters_max: usize) -> String {

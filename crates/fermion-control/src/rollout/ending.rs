@@ -11,10 +11,10 @@ use fermion_planner::rollout::{Phase, Reason};
 use super::controller::{Controller, ROLLED_BACK};
 use super::document::{RolloutDocument, history_prefix, judgements_prefix};
 use super::{Quarantined, words};
-use crate::Error;
 use crate::documents::{Change, ChangeKind};
 use crate::limits::{QUARANTINED_MAX, ROLLOUTS_KEPT_MAX};
-use crate::plan::KnownApp;
+use crate::plan::{KnownApp, State};
+use crate::{Control, Error};
 
 impl Controller {
     /// What the end of a rollout means for its app.
@@ -155,5 +155,26 @@ impl Controller {
             Op::put_json(document.key(), &document, Expect::unchanged(app.revision))?,
             Op::put_json(rollout.key(), &rollout, Expect::unchanged(revision))?,
         ])
+    }
+}
+
+impl Control {
+    /// Counts an app's rollout that the change which was just stored has ended.
+    pub(super) async fn count_ended(&self, before: &State, name: &str) {
+        let phase = |state: &State| state.rollouts.get(name).map(|known| known.document.state.phase);
+        // What is stored is stored; if it cannot be read now, one end is not counted.
+        let Ok(after) = self.read_state().await else {
+            return;
+        };
+        let after = phase(&after);
+        let outcome = match after {
+            Some(Phase::Succeeded) => "succeeded",
+            Some(Phase::RolledBack(_)) => "rolled_back",
+            Some(Phase::Superseded) => "superseded",
+            _ => return,
+        };
+        if !phase(before).is_some_and(Phase::ended) {
+            self.shared.parts.telemetry.control().rolled_out(outcome);
+        }
     }
 }

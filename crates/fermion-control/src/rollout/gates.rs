@@ -82,9 +82,12 @@ impl Gates {
     /// Takes in what was answered, and forgets what nobody asks about any more.
     fn collect(&mut self, now: u64) {
         while let Some(joined) = self.under_way.try_join_next() {
-            // One that died is asked again.
-            if let Ok((question, word)) = joined {
-                self.asked.insert(question, Asked::Answered(word, now));
+            match joined {
+                Ok((question, word)) => {
+                    self.asked.insert(question, Asked::Answered(word, now));
+                }
+                // Which one died is not known: all that wait are asked again, under the same keys.
+                Err(_) => self.asked.retain(|_, asked| *asked != Asked::Waits),
             }
         }
         self.asked.retain(|_, asked| match asked {
@@ -173,4 +176,27 @@ fn body(document: &RolloutDocument) -> Value {
             "why": words::why(document),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_died_is_asked_again() {
+        let mut gates = Gates::default();
+        let question = Question {
+            app: "default/a".to_owned(),
+            rollout: 2,
+            at: (0, false),
+            receiver: "board".to_owned(),
+        };
+        gates.asked.insert(question, Asked::Waits);
+        gates.under_way.spawn(async { panic!("it dies") });
+        while !gates.under_way.is_empty() {
+            tokio::task::yield_now().await;
+            gates.collect(0);
+        }
+        assert!(gates.asked.is_empty());
+    }
 }
