@@ -1,7 +1,7 @@
 //! One release that is ready to serve: what a route points at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -163,9 +163,10 @@ impl Target {
         self.use_it();
         let work = self.work.as_ref().ok_or_else(not_ready)?;
         let output = Arc::new(Lines {
-            log: work.logs.guest(&self.served, trace.trace_id, trace.span_id),
+            log: OnceLock::new(),
             hub: work.logs.clone(),
             served: Arc::clone(&self.served),
+            request: (trace.trace_id, trace.span_id),
         });
         let traceparent = request.headers().get("traceparent").cloned();
         let meter = Arc::new(Meter::default());
@@ -258,9 +259,19 @@ fn not_ready() -> Failure {
 
 /// Guest output on its way into the log.
 struct Lines {
-    log: GuestLog,
+    /// Made when something is written, which most requests never do.
+    log: OnceLock<GuestLog>,
     hub: LogHub,
     served: Arc<Served>,
+    /// Its trace and its span.
+    request: ([u8; 16], [u8; 8]),
+}
+
+impl Lines {
+    fn log(&self) -> &GuestLog {
+        let (trace, span) = self.request;
+        self.log.get_or_init(|| self.hub.guest(&self.served, trace, span))
+    }
 }
 
 /// The request id of lines of which nobody knows which request wrote them.
@@ -274,14 +285,15 @@ impl GuestOutput for Lines {
             Stream::Stdout => fermion_telemetry::Stream::Stdout,
             Stream::Stderr => fermion_telemetry::Stream::Stderr,
         };
-        self.log.write(stream, bytes);
+        self.log().write(stream, bytes);
     }
 
     fn nameless(&self) -> Arc<dyn GuestOutput> {
         Arc::new(Self {
-            log: self.hub.guest(&self.served, NO_REQUEST, NO_SPAN),
+            log: OnceLock::new(),
             hub: self.hub.clone(),
             served: Arc::clone(&self.served),
+            request: (NO_REQUEST, NO_SPAN),
         })
     }
 
@@ -295,6 +307,6 @@ impl GuestOutput for Lines {
             Level::Error => Logged::Error,
             Level::Critical => Logged::Critical,
         };
-        self.log.log(level, context, message);
+        self.log().log(level, context, message);
     }
 }

@@ -1,9 +1,10 @@
 //! The two engines of a process and the thread that moves their epochs. Components of WASI 0.2 run in an engine
-//! without component-model concurrency, a fifth faster; everything that names WASI 0.3 runs in the other.
+//! without component-model concurrency, a fifth faster; everything that names WASI 0.3 runs in the other, which is made
+//! when the first of those comes.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -24,8 +25,8 @@ pub enum Generation {
     P3,
 }
 
-/// How instances get their memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How instances get their memory, the fastest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Allocation {
     /// Slots reserved ahead, reset by the kernel's pagemap scan: the fastest, Linux 6.7 or newer.
     PoolingWithScan,
@@ -38,7 +39,9 @@ pub enum Allocation {
 /// The engines of one process. Cheap to share behind an `Arc`.
 pub struct Engines {
     p2: Engine,
-    p3: Engine,
+    p3: Arc<OnceLock<Engine>>,
+    /// Of the engine for WASI 0.3, made or not.
+    p3_key: u64,
     allocation: Allocation,
     native: Arc<Shared>,
     linkers: Linkers,
@@ -57,36 +60,17 @@ impl std::fmt::Debug for Engines {
 }
 
 impl Engines {
-    /// Makes both engines with the fastest allocation that this machine offers and starts the ticker.
+    /// Makes the engine for WASI 0.2 with the fastest allocation that this machine offers and starts the ticker.
     pub fn new() -> Result<Self, Error> {
-        let ladder = [
-            Allocation::PoolingWithScan,
-            Allocation::Pooling,
-            Allocation::OnDemand,
-        ];
-        let mut refused = None;
-        for allocation in ladder {
-            match (
-                engine(Generation::P2, allocation),
-                engine(Generation::P3, allocation),
-            ) {
-                (Ok(p2), Ok(p3)) => return Self::start(p2, p3, allocation),
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::debug!(?allocation, %error, "allocation strategy not available");
-                    refused = Some(error);
-                }
-            }
-        }
-        Err(Error::Engine(refused.expect("the ladder is not empty")))
-    }
-
-    fn start(p2: Engine, p3: Engine, allocation: Allocation) -> Result<Self, Error> {
+        let (p2, allocation) = fastest(Generation::P2, Allocation::PoolingWithScan)?;
+        let p3_key = code_key(&compiler(Generation::P3)?, Generation::P3);
+        let p3: Arc<OnceLock<Engine>> = Arc::default();
         let ticker = Arc::new(Ticker::default());
         let thread = std::thread::Builder::new()
             .name("fermion-epoch".into())
             .spawn({
-                let (ticker, engines) = (ticker.clone(), [p2.clone(), p3.clone()]);
-                move || ticker.run(&engines)
+                let (ticker, p2, p3) = (ticker.clone(), p2.clone(), p3.clone());
+                move || ticker.run(&p2, &p3)
             })
             .map_err(Error::Thread)?;
         ticker
@@ -96,6 +80,7 @@ impl Engines {
         Ok(Self {
             p2,
             p3,
+            p3_key,
             allocation,
             native: Arc::default(),
             linkers: Linkers::default(),
@@ -111,11 +96,21 @@ impl Engines {
         self.allocation
     }
 
-    pub(crate) fn engine(&self, generation: Generation) -> &Engine {
-        match generation {
-            Generation::P2 => &self.p2,
-            Generation::P3 => &self.p3,
+    pub(crate) fn engine(&self, generation: Generation) -> Result<&Engine, Error> {
+        if generation == Generation::P2 {
+            return Ok(&self.p2);
         }
+        if let Some(engine) = self.p3.get() {
+            return Ok(engine);
+        }
+        let (engine, allocation) = fastest(generation, self.allocation)?;
+        if allocation != self.allocation {
+            tracing::warn!(
+                ?allocation,
+                "instances of WASI 0.3 get their memory another way than those of 0.2: addresses are few"
+            );
+        }
+        Ok(self.p3.get_or_init(|| engine))
     }
 
     /// What is mapped at the moment.
@@ -136,7 +131,10 @@ impl Engines {
     /// A number that changes whenever native code compiled earlier must not be loaded: engine version, settings that
     /// shape code, CPU features.
     pub fn code_key(&self, generation: Generation) -> u64 {
-        code_key(self.engine(generation), generation)
+        match generation {
+            Generation::P2 => code_key(&self.p2, generation),
+            Generation::P3 => self.p3_key,
+        }
     }
 
     /// Guests that need more than a slice of CPU.
@@ -176,6 +174,28 @@ pub(crate) fn code_key(engine: &Engine, generation: Generation) -> u64 {
 /// An engine for compiling only: the same code settings, no pool.
 pub(crate) fn compiler(generation: Generation) -> Result<Engine, Error> {
     Engine::new(&config(generation)).map_err(Error::Engine)
+}
+
+/// An engine with the fastest allocation that this machine offers, beginning with this one.
+fn fastest(generation: Generation, first: Allocation) -> Result<(Engine, Allocation), Error> {
+    let ladder = [
+        Allocation::PoolingWithScan,
+        Allocation::Pooling,
+        Allocation::OnDemand,
+    ];
+    let mut refused = None;
+    for allocation in ladder.into_iter().filter(|allocation| *allocation >= first) {
+        match engine(generation, allocation) {
+            Ok(engine) => return Ok((engine, allocation)),
+            Err(error) => {
+                tracing::debug!(?allocation, %error, "allocation strategy not available");
+                refused = Some(error);
+            }
+        }
+    }
+    Err(Error::Engine(
+        refused.expect("the ladder ends with what is always there"),
+    ))
 }
 
 fn engine(generation: Generation, allocation: Allocation) -> wasmtime::Result<Engine> {
@@ -245,11 +265,11 @@ struct Ticker {
     running: AtomicU32,
     asleep: AtomicBool,
     stop: AtomicBool,
-    thread: std::sync::OnceLock<std::thread::Thread>,
+    thread: OnceLock<std::thread::Thread>,
 }
 
 impl Ticker {
-    fn run(&self, engines: &[Engine; 2]) {
+    fn run(&self, p2: &Engine, p3: &OnceLock<Engine>) {
         let mut idle_ticks = 0;
         while !self.stop.load(Ordering::Acquire) {
             if idle_ticks >= limits::EPOCH_IDLE_TICKS {
@@ -261,8 +281,9 @@ impl Ticker {
                 idle_ticks = 0;
             }
             std::thread::sleep(limits::EPOCH_TICK);
-            for engine in engines {
-                engine.increment_epoch();
+            p2.increment_epoch();
+            if let Some(p3) = p3.get() {
+                p3.increment_epoch();
             }
             if self.running.load(Ordering::SeqCst) == 0 {
                 idle_ticks += 1;
@@ -291,5 +312,21 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_engine_is_made_when_it_is_needed_and_its_key_is_known_before() {
+        let engines = Engines::new().unwrap();
+        let key = engines.code_key(Generation::P3);
+        assert!(engines.p3.get().is_none());
+        let made = engines.engine(Generation::P3).unwrap();
+        assert_eq!(code_key(made, Generation::P3), key);
+        assert!(Engine::same(made, engines.engine(Generation::P3).unwrap()));
+        assert_ne!(engines.code_key(Generation::P2), key);
     }
 }

@@ -13,22 +13,18 @@ use fermion_model::fault::{Failure, Fault};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
-use wasmtime::Store;
-use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::classify::classify;
 use crate::guest_body::{GuestBody, Permit};
-use crate::heavy::Guest;
+use crate::heavy::{Guest, Work};
 use crate::instances::{Begin, Bound, Head, Instance, Seat, Turn};
 use crate::link::Handler;
 use crate::meter::Meter;
 use crate::output::GuestOutput;
 use crate::program::{Core, Program};
 use crate::response::validate;
-use crate::state::State;
 
 /// What comes with a request beside the request.
 pub struct Call<P> {
@@ -95,7 +91,9 @@ impl Program {
             let taken = self.core.take();
             return self.core.answer(taken, request, turn, permit).await;
         }
-        self.core.answer_shared(request, turn, permit).await
+        // On the heap, and so is whatever else not every request needs: a future is as large as its largest branch, and is
+        // moved as a whole into each of those around it.
+        Box::pin(self.core.answer_shared(request, turn, permit)).await
     }
 }
 
@@ -138,10 +136,14 @@ impl Core {
         let ended = matches!(self.handler, Handler::P3(_)).then(CancellationToken::new);
         let head_only = request.method() == http::Method::HEAD;
         let meter = turn.meter.clone();
-        let serve = serve(self.clone(), taken, request, turn, slot.clone(), ended.clone());
+        let (core, answer) = (self.clone(), slot.clone());
+        let work: Work = match ended.clone() {
+            None => Box::pin(serve_p2(core, taken, request, turn, answer)),
+            Some(ended) => Box::pin(serve_p3(core, taken, request, turn, answer, ended)),
+        };
         let (appetite, crew) = (self.appetite.clone(), self.engines.crew().clone());
         let mut run = Run {
-            guest: Working::Alone(Guest::new(Box::pin(serve), meter, appetite, crew)),
+            guest: Working::Alone(Guest::new(work, meter, appetite, crew)),
             deadline: Deadline::new(self.limits.wall_time),
         };
         let (response, run) = poll_fn(|cx| {
@@ -187,7 +189,7 @@ impl Core {
                     let taken = self.take();
                     if taken.is_none() && self.pool.policy().warmup.is_some() {
                         // An instance that was not warmed up serves one request, and is warmed up then.
-                        return self.answer(None, begin.request, begin.turn, permit).await;
+                        return Box::pin(self.answer(None, begin.request, begin.turn, permit)).await;
                     }
                     let mut made = Box::pin(self.instance(taken, &begin.turn));
                     let made = poll_fn(|cx| match made.as_mut().poll(cx) {
@@ -247,54 +249,51 @@ async fn finish(
 
 /// One request from taking or making its instance to keeping or dropping it. A guest that fails, and one whose caller
 /// leaves, takes its instance along.
-async fn serve(
+async fn serve_p2(
     core: Arc<Core>,
     taken: Option<Instance>,
     request: http::Request<WasiBody>,
     turn: Turn,
     slot: Arc<Slot>,
-    ended: Option<CancellationToken>,
 ) -> wasmtime::Result<()> {
     let mut instance = core.instance(taken, &turn).await?;
     let Instance { store, bound, .. } = &mut instance;
-    match bound {
-        Bound::P2(proxy) => serve_p2(store, proxy, request, slot.clone()).await?,
-        Bound::P3(service) => {
-            serve_p3(store, service, request, slot.clone(), ended.unwrap_or_default()).await?;
-        }
-    }
+    let Bound::P2(proxy) = bound else {
+        return Err(other_generation());
+    };
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, with_some_authority(request))?;
+    let answer = slot.clone();
+    let out = http.new_response_outparam_from_callback(move |given| {
+        answer.put(given.map_err(|code| format!("{code:?}")));
+    })?;
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(store, request, out)
+        .await?;
     if slot.is_answered.load(Relaxed) {
         core.settle(instance, &turn);
     }
     Ok(())
 }
 
-async fn serve_p2(
-    store: &mut Store<State>,
-    proxy: &Proxy,
-    request: http::Request<WasiBody>,
-    slot: Arc<Slot>,
-) -> wasmtime::Result<()> {
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, with_some_authority(request))?;
-    let out = http.new_response_outparam_from_callback(move |answer| {
-        slot.put(answer.map_err(|code| format!("{code:?}")));
-    })?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(store, request, out)
-        .await
-}
-
+/// The same for WASI 0.3, whose guest goes on until its answer is out.
 async fn serve_p3(
-    store: &mut Store<State>,
-    service: &Service,
+    core: Arc<Core>,
+    taken: Option<Instance>,
     request: http::Request<WasiBody>,
+    turn: Turn,
     slot: Arc<Slot>,
     ended: CancellationToken,
 ) -> wasmtime::Result<()> {
+    let mut instance = core.instance(taken, &turn).await?;
+    let Instance { store, bound, .. } = &mut instance;
+    let Bound::P3(service) = bound else {
+        return Err(other_generation());
+    };
     let hooks = store.data_mut().http().hooks;
     let (request, _io) = wasmtime_wasi_http::p3::Request::from_http(hooks, with_authority(request));
+    let answer = slot.clone();
     store
         .run_concurrent(async move |accessor| {
             match service.handle(accessor, request).await? {
@@ -305,10 +304,10 @@ async fn serve_p3(
                         Ok(())
                     };
                     let response = accessor.with(|mut store| response.into_http(&mut store, sent))?;
-                    slot.put(Ok(response));
+                    answer.put(Ok(response));
                 }
                 Err(code) => {
-                    slot.put(Err(format!("{code:?}")));
+                    answer.put(Err(format!("{code:?}")));
                     ended.cancel();
                 }
             }
@@ -316,7 +315,17 @@ async fn serve_p3(
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
         })
-        .await?
+        .await
+        .flatten()?;
+    if slot.is_answered.load(Relaxed) {
+        core.settle(instance, &turn);
+    }
+    Ok(())
+}
+
+/// An instance is never handed to a program of another engine.
+fn other_generation() -> wasmtime::Error {
+    wasmtime::format_err!("an instance of another generation of WASI")
 }
 
 fn empty() -> WasiBody {

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use fermion_model::interfaces;
+use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -39,7 +40,7 @@ impl Linkers {
         if let Some(linker) = slot.get() {
             return Ok(linker);
         }
-        let made = linker(engines, generation).map_err(Error::Engine)?;
+        let made = linker(engines.engine(generation)?, generation).map_err(Error::Engine)?;
         Ok(slot.get_or_init(|| made))
     }
 }
@@ -53,7 +54,7 @@ pub(crate) fn link(
     let linker = engines.linkers().of(engines, generation)?;
     let pre: InstancePre<State> = linker
         .instantiate_pre(component)
-        .map_err(|error| import_unknown(engines, generation, component, &error))?;
+        .map_err(|error| import_unknown(component, &error))?;
     let exports: Vec<String> = component
         .component_type()
         .exports(component.engine())
@@ -85,16 +86,10 @@ pub(crate) fn link(
 
 /// Names the first import that nothing satisfies and what there is instead. What is in the list and fails all the same
 /// has another type than the interface of that version, which the engine words.
-fn import_unknown(
-    engines: &Engines,
-    generation: Generation,
-    component: &Component,
-    error: &wasmtime::Error,
-) -> Error {
-    let engine = engines.engine(generation);
+fn import_unknown(component: &Component, error: &wasmtime::Error) -> Error {
     let missing = component
         .component_type()
-        .imports(engine)
+        .imports(component.engine())
         .find_map(|(name, _)| interfaces::check(name).err());
     Error::ImportUnknown(match missing {
         Some(missing) => format!("the component imports {missing}"),
@@ -102,8 +97,8 @@ fn import_unknown(
     })
 }
 
-fn linker(engines: &Engines, generation: Generation) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engines.engine(generation));
+fn linker(engine: &Engine, generation: Generation) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     p2_errors::add_to_linker(&mut linker)?;
@@ -142,9 +137,9 @@ mod tests {
                 let import = linked.import(interface);
                 let generation = generation(std::iter::once(import.as_str()));
                 let text = format!("(component (import \"{import}\" (instance)))");
-                let component =
-                    Component::new(engines.engine(generation), wat::parse_str(text).unwrap()).unwrap();
-                let linker = linker(&engines, generation).unwrap();
+                let engine = engines.engine(generation).unwrap();
+                let component = Component::new(engine, wat::parse_str(text).unwrap()).unwrap();
+                let linker = linker(engine, generation).unwrap();
                 assert!(linker.instantiate_pre(&component).is_ok(), "{import}");
             }
         }
@@ -164,8 +159,8 @@ mod tests {
             ),
         ] {
             let text = format!("(component (import \"{import}\" (instance (export \"x\" (func)))))");
-            let component =
-                Component::new(engines.engine(Generation::P2), wat::parse_str(text).unwrap()).unwrap();
+            let engine = engines.engine(Generation::P2).unwrap();
+            let component = Component::new(engine, wat::parse_str(text).unwrap()).unwrap();
             let Err(error) = link(&engines, Generation::P2, &component) else {
                 panic!("{import} links");
             };

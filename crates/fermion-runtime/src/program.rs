@@ -65,7 +65,7 @@ impl Program {
             Code::Mapped(native) => native.clone(),
             Code::Read(code) => {
                 let (engine, key) = (
-                    engines.engine(compiled.generation),
+                    engines.engine(compiled.generation)?,
                     (compiled.digest, compiled.generation),
                 );
                 engines.native().load(engine, key, code)?
@@ -127,7 +127,7 @@ impl Core {
         turn: &Turn,
     ) -> wasmtime::Result<Instance> {
         let Some(mut instance) = taken else {
-            return self.make(turn).await;
+            return Box::pin(self.make(turn)).await;
         };
         turn.meter.taken();
         let egress = Egress::new(

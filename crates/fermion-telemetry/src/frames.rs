@@ -10,6 +10,7 @@ use fermion_model::Blame;
 use fermion_model::frame::{Arm, EXPERIMENT_METRIC, FrameSeries, SLOW_START};
 use fermion_model::record::{RequestRecord, Served};
 use fermion_planner::judge::thinning::Thinning;
+use rustc_hash::FxHashMap;
 
 use crate::limits::{FRAME_SERIES_MAX, SHARDS_MAX};
 use crate::release_metrics::thread_index;
@@ -28,7 +29,7 @@ struct Entry {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    entries: Mutex<HashMap<Key, Entry>>,
+    entries: Mutex<FxHashMap<Key, Entry>>,
 }
 
 /// Requests since the last frame.

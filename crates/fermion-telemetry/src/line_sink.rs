@@ -1,17 +1,18 @@
-//! A log's way out: a bounded queue and a thread that writes lines. Whoever adds a line never waits; what does not fit
-//! is dropped and counted.
+//! A log's way out: what shall be written gathers in memory, and a thread makes lines of it and writes them. Whoever adds
+//! a line never waits for the destination; what does not fit is dropped and counted.
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::mem;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::Error;
-use crate::limits::WRITE_BATCH_BYTES;
+use crate::limits::{WRITE_BATCH_BYTES, WRITE_BATCH_LINES};
 
 /// Where a log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +48,39 @@ impl Destination {
     }
 }
 
-/// Lines of `T` on their way out. Dropping it writes what is queued.
+/// How much may wait, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gather {
+    /// Lines that wait at most.
+    pub(crate) lines_max: usize,
+    /// For how long the writer lets more lines come after the first, unless they are [`WRITE_BATCH_LINES`]: to wake it for
+    /// each would cost a busy serving thread more than the line does.
+    pub(crate) time: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    lines: Vec<T>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    waiting: Mutex<Waiting<T>>,
+    /// There is a first line, there are enough, or there will be no more.
+    come: Condvar,
+}
+
+impl<T> Shared<T> {
+    fn held(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines of `T` on their way out. Dropping it writes what waits.
 pub(crate) struct LineSink<T> {
-    queue: Option<SyncSender<T>>,
+    shared: Arc<Shared<T>>,
+    lines_max: usize,
     writer: Option<JoinHandle<()>>,
     dropped: Arc<AtomicU64>,
 }
@@ -63,48 +94,64 @@ impl<T> fmt::Debug for LineSink<T> {
 }
 
 impl<T: Send + 'static> LineSink<T> {
-    /// `format` appends one line without its end.
+    /// `name` is the writer thread's; `format` appends one line without its end.
     pub(crate) fn open(
         destination: &Destination,
         name: &str,
-        queue_max: usize,
+        gather: Gather,
         format: fn(&T, &mut Vec<u8>),
     ) -> Result<Self, Error> {
-        let dropped = Arc::new(AtomicU64::new(0));
-        let Some(out) = destination.open()? else {
-            return Ok(Self {
-                queue: None,
-                writer: None,
-                dropped,
-            });
+        let waiting = Waiting {
+            lines: Vec::new(),
+            is_closed: false,
         };
-        let (queue, lines) = sync_channel(queue_max);
-        let lost = Arc::clone(&dropped);
-        let writer = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || write_all(&lines, out, format, &lost))
-            .map_err(|source| Error::Thread { source })?;
+        let shared = Arc::new(Shared {
+            waiting: Mutex::new(waiting),
+            come: Condvar::new(),
+        });
+        let dropped = Arc::<AtomicU64>::default();
+        let writer = match destination.open()? {
+            None => None,
+            Some(out) => {
+                let (shared, dropped) = (Arc::clone(&shared), Arc::clone(&dropped));
+                let writer = thread::Builder::new()
+                    .name(name.to_owned())
+                    .spawn(move || write_all(&shared, gather.time, out, format, &dropped))
+                    .map_err(|source| Error::Thread { source })?;
+                Some(writer)
+            }
+        };
         Ok(Self {
-            queue: Some(queue),
-            writer: Some(writer),
+            shared,
+            lines_max: gather.lines_max,
+            writer,
             dropped,
         })
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.queue.is_some()
-    }
-
-    pub(crate) fn write(&self, line: T) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(line).is_err()
-        {
-            self.dropped.fetch_add(1, Relaxed);
-        }
     }
 }
 
 impl<T> LineSink<T> {
+    pub(crate) fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    pub(crate) fn write(&self, line: T) {
+        if !self.is_on() {
+            return;
+        }
+        let mut waiting = self.shared.held();
+        let before = waiting.lines.len();
+        if before >= self.lines_max {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        waiting.lines.push(line);
+        drop(waiting);
+        if before == 0 || before + 1 == WRITE_BATCH_LINES {
+            self.shared.come.notify_one();
+        }
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -116,7 +163,8 @@ impl<T> LineSink<T> {
 
 impl<T> Drop for LineSink<T> {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.shared.held().is_closed = true;
+        self.shared.come.notify_one();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -125,25 +173,47 @@ impl<T> Drop for LineSink<T> {
     }
 }
 
-fn write_all<T>(lines: &Receiver<T>, mut out: impl Write, format: fn(&T, &mut Vec<u8>), dropped: &AtomicU64) {
-    let mut batch = Vec::new();
-    while let Ok(first) = lines.recv() {
-        let mut count = 0;
-        let mut next = Ok(first);
-        while let Ok(line) = next {
-            format(&line, &mut batch);
+fn write_all<T>(
+    shared: &Shared<T>,
+    time: Duration,
+    mut out: impl Write,
+    format: fn(&T, &mut Vec<u8>),
+    dropped: &AtomicU64,
+) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(crate::limits::WRITER_NICENESS) {
+        tracing::debug!(%error, "a log writer cannot step back behind those that serve");
+    }
+    let (mut lines, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        let is_idle = |waiting: &mut Waiting<T>| waiting.lines.is_empty() && !waiting.is_closed;
+        let waiting = shared.come.wait_while(shared.held(), is_idle);
+        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let are_few =
+            |waiting: &mut Waiting<T>| waiting.lines.len() < WRITE_BATCH_LINES && !waiting.is_closed;
+        let gathered = shared.come.wait_timeout_while(waiting, time, are_few);
+        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        if waiting.lines.is_empty() {
+            return;
+        }
+        mem::swap(&mut waiting.lines, &mut lines);
+        drop(waiting);
+        let (mut count, last) = (0, lines.len() - 1);
+        for (number, line) in lines.iter().enumerate() {
+            format(line, &mut batch);
             batch.push(b'\n');
             count += 1;
-            next = if batch.len() < WRITE_BATCH_BYTES {
-                lines.try_recv()
-            } else {
-                Err(TryRecvError::Empty)
-            };
+            if number == last || batch.len() >= WRITE_BATCH_BYTES {
+                // A log that cannot be written must not end the process, and cannot be complained about in the log.
+                if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+                    dropped.fetch_add(count, Relaxed);
+                }
+                batch.clear();
+                count = 0;
+            }
         }
-        // A log that cannot be written must not end the process, and cannot be complained about in the log.
-        if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
-            dropped.fetch_add(count, Relaxed);
-        }
-        batch.clear();
+        lines.clear();
+        // What a burst or a slow destination needed is given back.
+        lines.shrink_to(2 * WRITE_BATCH_LINES);
     }
 }

@@ -5,17 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fermion_model::ReleaseNumber;
 use fermion_model::record::Served;
 use tokio::sync::mpsc;
 
 use crate::limits::{
-    ECHO_QUEUE_LINES_MAX, EXPORT_QUEUE_LINES_MAX, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LOG_APPS_MAX,
+    ECHO_LINES_MAX, EXPORT_QUEUE_LINES_MAX, FOLLOWER_LINES_MAX, FOLLOWERS_MAX, LOG_APPS_MAX,
     RECENT_BYTES_MAX, RECENT_LINES_MAX,
 };
-use crate::line_sink::{Destination, LineSink};
+use crate::line_sink::{Destination, Gather, LineSink};
 use crate::{Clock, Error, GuestLog, rfc3339};
 
 /// Which of a guest's outputs a line came from.
@@ -125,13 +125,18 @@ impl LogLine {
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Appends lower-case hex digits.
+pub(crate) fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = Vec::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    String::from_utf8(text).expect("digits are ASCII")
 }
 
 /// Whether lines are written to the process's own output too.
@@ -246,9 +251,13 @@ impl LogHub {
             Echo::Off => Destination::Off,
             Echo::Stderr => Destination::Stderr,
         };
+        let gather = Gather {
+            lines_max: ECHO_LINES_MAX,
+            time: Duration::ZERO,
+        };
         let format =
             |line: &Arc<LogLine>, out: &mut Vec<u8>| out.extend_from_slice(line.to_json().as_bytes());
-        let echo = LineSink::open(&destination, "guest-log", ECHO_QUEUE_LINES_MAX, format)?;
+        let echo = LineSink::open(&destination, "guest-log", gather, format)?;
         let shared = Shared {
             clock,
             apps: Mutex::default(),
@@ -299,9 +308,7 @@ impl LogHub {
                 Err(mpsc::error::TrySendError::Closed(_)) => false,
             }
         });
-        if self.shared.echo.is_on() {
-            self.shared.echo.write(line);
-        }
+        self.shared.echo.write(line);
     }
 
     pub(crate) fn now(&self) -> SystemTime {

@@ -4,14 +4,33 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `2026-11-21T01:02:03.000004Z`. Times before 1970 come out as its first moment.
 pub fn rfc3339(time: SystemTime) -> String {
+    String::from_utf8(rfc3339_bytes(time).to_vec()).expect("it is ASCII")
+}
+
+/// The same where no text of its own is needed.
+pub(crate) fn rfc3339_bytes(time: SystemTime) -> [u8; 27] {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z",
-        since.subsec_micros()
-    )
+    // Every line of a log has one, and the formatter of the standard library takes ten times as long.
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (number, digits) in [
+        (year, 0..4),
+        (month, 5..7),
+        (day, 8..10),
+        (hour, 11..13),
+        (minute, 14..16),
+        (second, 17..19),
+        (u64::from(since.subsec_micros()), 20..26),
+    ] {
+        let mut left = number;
+        for digit in text[digits].iter_mut().rev() {
+            *digit += u8::try_from(left % 10).unwrap_or(0);
+            left /= 10;
+        }
+    }
+    text
 }
 
 /// Year, month and day of a day counted from 1970-01-01, by Howard Hinnant's `civil_from_days`

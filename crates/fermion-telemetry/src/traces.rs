@@ -14,6 +14,7 @@ use crate::limits::{
     EXPORT_PATH_BYTES_MAX, TRACES_APP_BYTES_MAX, TRACES_APPS_MAX, TRACES_BYTES_MAX, TRACES_KEPT_A_SECOND_MAX,
     TRACES_OF_REASON_MAX, TRACES_STRIPES,
 };
+use crate::log_hub::hex;
 use crate::otlp::{Budget, Reason, Sampler, TraceConfig, second};
 
 /// A request that is kept. Its children follow from the record.
@@ -48,10 +49,6 @@ impl KeptTrace {
             + record.detail.len()
             + record.calls.listed.len() * size_of::<fermion_model::calls::HostCall>()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Namespace and app; both empty for what reached no app.

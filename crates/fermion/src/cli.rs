@@ -214,6 +214,13 @@ pub(crate) struct LimitArgs {
     pub(crate) response_body: Option<u64>,
 }
 
+impl Command {
+    /// Whether it answers requests until it is stopped.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Up(_))
+    }
+}
+
 impl LimitArgs {
     pub(crate) fn limits(&self) -> fermion_model::Limits {
         let default = fermion_model::Limits::default();

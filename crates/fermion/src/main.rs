@@ -41,7 +41,12 @@ fn main() -> ExitCode {
     if let Err(error) = diagnostics::install(json) {
         return output::fail(&error, json);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    if cli.command.serves() {
+        // Its pool of threads for what blocks steps back with this one.
+        runtime.on_thread_start(process::step_back);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&anyhow::Error::from(error).context("cannot start"), json),
     };

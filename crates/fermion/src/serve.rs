@@ -72,11 +72,11 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
         json,
     );
     let shutdown = CancellationToken::new();
-    let serving = bound.run(
+    let serving = process::behind(bound.run(
         Arc::new(ArcSwap::from_pointee(table)),
         sink.clone(),
         shutdown.clone(),
-    );
+    ));
     let kept = CancellationToken::new();
     let keeping = engines.keep(kept.clone());
     // However serving ends: a second signal does not wait for it.

@@ -149,9 +149,7 @@ impl Record for Sink {
         if let Some(traces) = self.traces.as_ref().filter(|_| record.arm != Arm::Mirror) {
             traces.observe(&record);
         }
-        if self.access.is_on() {
-            self.access.write(record);
-        }
+        self.access.write(record);
     }
 
     fn wants_path(&self) -> bool {

@@ -325,7 +325,7 @@ impl Platform {
             shutdown.clone(),
         );
         let serve = async {
-            let drained = gateway.run(routes, sink.clone(), shutdown.clone()).await;
+            let drained = process::behind(gateway.run(routes, sink.clone(), shutdown.clone())).await;
             after_drain.cancel();
             let drained = drained?;
             if drained.aborted_connections > 0 {

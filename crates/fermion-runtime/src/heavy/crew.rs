@@ -173,10 +173,8 @@ impl Crew {
 /// Lowers the calling thread's priority: Linux keeps one for each thread.
 #[cfg(target_os = "linux")]
 fn step_back() -> std::io::Result<()> {
-    Ok(rustix::process::setpriority_process(
-        None,
-        limits::HEAVY_NICENESS,
-    )?)
+    rustix::process::nice(limits::HEAVY_NICENESS)?;
+    Ok(())
 }
 
 /// Elsewhere a priority is the whole process's.

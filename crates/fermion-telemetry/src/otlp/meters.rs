@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use fermion_model::Fault;
 use fermion_model::record::{RequestRecord, Served};
 use fermion_model::sketch::Sketch;
+use rustc_hash::FxHashMap;
 
 use crate::limits::{EXPORT_SERIES_MAX, SHARDS_MAX};
 use crate::release_metrics::{BLAMES, CLASSES, blame_index, fault_index, thread_index};
@@ -163,13 +164,13 @@ struct Entry {
     /// Holds the name, so that its address belongs to nobody else.
     served: Arc<Served>,
     phases: Phases,
-    kinds: HashMap<Kind, Requests>,
+    kinds: FxHashMap<Kind, Requests>,
 }
 
 /// One half of a shard, by the address of the release's name.
 #[derive(Debug, Default)]
 struct Half {
-    entries: HashMap<usize, Entry>,
+    entries: FxHashMap<usize, Entry>,
     unrouted: HashMap<Fault, u64>,
 }
 
@@ -245,7 +246,7 @@ impl Meters {
         let entry = half.entries.entry(address(served)).or_insert_with(|| Entry {
             served: Arc::clone(served),
             phases: Phases::default(),
-            kinds: HashMap::new(),
+            kinds: FxHashMap::default(),
         });
         entry.phases.add(record);
         let seconds = record.total.as_secs_f64();

@@ -1,5 +1,7 @@
 //! One line a request.
 
+use std::io::{BufRead, BufReader};
+
 use fermion_model::Fault;
 use fermion_telemetry::{AccessLog, Destination};
 
@@ -55,4 +57,33 @@ fn a_full_disk_is_counted_and_ends_nothing() {
     }
     log.close();
     assert_eq!(dropped(), 10);
+}
+
+/// A reader that does not read holds nobody up: what waits is bounded, what has no place is counted, and all else arrives.
+#[cfg(unix)]
+#[test]
+fn a_slow_destination_loses_what_it_says_and_nothing_else() {
+    const LINES: u64 = 30_000;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("access.pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let (go, may_go) = std::sync::mpsc::sync_channel::<()>(1);
+    let opened = pipe.clone();
+    let reader = std::thread::spawn(move || {
+        let file = std::fs::File::open(opened).unwrap();
+        may_go.recv().unwrap();
+        let lines = BufReader::new(file).lines().map(Result::unwrap);
+        lines.filter(|line| line.ends_with("\"}")).count() as u64
+    });
+    let log = AccessLog::open(&Destination::File(pipe), clock()).unwrap();
+    let dropped = log.dropped_reader();
+    for _ in 0..LINES {
+        log.write(record(Some(&served("tax", 7))));
+    }
+    let before = dropped();
+    assert!(before > 0, "thirty thousand lines have no place in eight");
+    go.send(()).unwrap();
+    log.close();
+    assert_eq!((reader.join().unwrap(), dropped()), (LINES - before, before));
 }

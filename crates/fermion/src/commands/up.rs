@@ -16,6 +16,10 @@ use crate::project::{self, Project};
 use crate::signals::Signals;
 use crate::wiring::{self, Front};
 
+/// How long what was served before may take to come back before projects are built beside it: native code that is in the
+/// cache is loaded in some milliseconds, and a build would take them from it.
+const RECOVERY_HEAD_START: Duration = Duration::from_secs(1);
+
 /// Runs the platform until a signal.
 pub(crate) async fn run(arguments: UpArgs, json: bool) -> Result<()> {
     let signals = Signals::install()?;
@@ -32,6 +36,10 @@ pub(crate) async fn run(arguments: UpArgs, json: bool) -> Result<()> {
 }
 
 async fn talk(front: &Front, folders: Vec<PathBuf>, is_watching: bool, json: bool) -> Result<()> {
+    // What was served before serves again before anything is built, unless that takes its time.
+    if let Ok(settled) = tokio::time::timeout(RECOVERY_HEAD_START, settled(front)).await {
+        settled?;
+    }
     let mut failed = 0;
     for folder in &folders {
         if let Err(error) = deploy(front, folder, json).await {

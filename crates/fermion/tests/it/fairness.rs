@@ -117,3 +117,29 @@ fn a_drain_waits_for_what_a_guest_does_behind_its_answer() {
     let printed = serve.process.stderr.text();
     assert!(printed.contains("after 700: done"), "{printed}");
 }
+
+/// What is not a request steps back behind them: Linux keeps a priority for each thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn serving_threads_go_before_the_one_that_deploys() {
+    let site = Site::new();
+    let up = Up::start_with(
+        &site,
+        &[&site.simple("quiet", "1.0.0", "p2-hello")],
+        &["--threads", "2"],
+    );
+    hello(&up);
+    // Whoever answers this has started the serving threads before.
+    up.app("quiet");
+    let mut priorities = std::collections::BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", up.process.id())).unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (name, fields) = stat.split_once(") ").unwrap();
+        let nice: i32 = fields.split(' ').nth(16).unwrap().parse().unwrap();
+        priorities.insert(name.split_once('(').unwrap().1.to_owned(), nice);
+    }
+    // Whatever this test itself was started with; more than 19 there is not.
+    let serving = priorities["gateway-0"];
+    assert_eq!(priorities["gateway-1"], serving);
+    assert_eq!(priorities["fermion"], (serving + 5).min(19), "{priorities:?}");
+}
