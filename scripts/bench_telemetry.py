@@ -7,7 +7,7 @@ silent server can do, the middle one of several seconds, since a shared machine 
 then and a p99 over all of them would measure that. With the receiver away the node is killed (-9) between the two loops and
 started again; at the end the receiver comes back, and what waited on disk must arrive.
 """
-import argparse, os, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, os, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
 
 from measure import platform
 from measure.server import LOAD_CORE, SERVE_CORE, free_port
@@ -86,8 +86,7 @@ def measure(one, work, options, rate, kill):
         one.start(folder)
         one.wrk(1, options.connections)
     rate = rate or found * options.share
-    words = ("open", 1, f"it:{rate:.0f}:{options.connections}:{PATH}")
-    windows = [one.load(*words)["it"]["outcomes"]["200"]["due"] for _ in range(options.windows)]
+    windows = [window(one, options, rate) for _ in range(options.windows)]
     middle = lambda key: statistics.median(window[key] for window in windows)
     return {"rate": found, "cpu": cpu, "p50": middle("p50_us"), "p99": middle("p99_us")}
 
@@ -107,6 +106,43 @@ def account(one, receiver, disk):
           f"{now[2]:.0f} dropped in all; {disk / 2**20:.1f} MiB on disk at most of {CAP / 2**20:.0f}", file=sys.stderr)
     if disk > CAP:
         sys.exit("the buffer passed its cap")
+
+
+def comes_and_goes(options, work, rate):
+    """One node under a steady load while its receiver comes and goes: p99 of each second by which it was."""
+    port = free_port()
+    receiver = Receiver(port)
+    one = server("comes and goes", work, dict(kinds(work, port))["everything, receiver there"])
+    os.makedirs(folder := os.path.join(work, "run-comes-and-goes"), exist_ok=True)
+    found = {"there": [], "away": []}
+    try:
+        one.start(folder)
+        one.wrk(1, options.connections)
+        for _ in range(options.rounds):
+            for state, p99s in found.items():
+                if state == "there":
+                    receiver.start()
+                    answers(port)
+                p99s += [window(one, options, rate)["p99_us"] for _ in range(options.windows)]
+                receiver.stop()
+    finally:
+        one.stop()
+        receiver.stop()
+    return found
+
+
+def answers(port):
+    """Waits until somebody listens."""
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+
+
+def window(one, options, rate):
+    """A second of the open loop."""
+    return one.load("open", 1, f"it:{rate:.0f}:{options.connections}:{PATH}")["it"]["outcomes"]["200"]["due"]
 
 
 def run(options, work):
@@ -136,10 +172,10 @@ def run(options, work):
             off = figures["off"][-1]
             found.update({k + "_share": found[k] / off[k] for k in ("rate", "cpu", "p50", "p99")})
             print(f"round {number + 1}: {name:40} {found['rate']:9.0f}/s {found['cpu']:7.1f} us  p99 {found['p99']} us", file=sys.stderr)
-    return figures, rate
+    return figures, rate, comes_and_goes(options, work, rate)
 
 
-def report(figures, rate, options):
+def report(figures, rate, toggled, options):
     value = lambda name, key: statistics.median(f[key] for f in figures[name])
     print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, one serving core; p50 and p99 at "
           f"{rate:.0f} requests/s\n")
@@ -149,10 +185,10 @@ def report(figures, rate, options):
         print(f"| {name} | {value(name, 'rate'):.0f} | {value(name, 'rate_share'):.3f} | {value(name, 'cpu'):.1f} "
               f"| {value(name, 'cpu_share'):.3f} | {value(name, 'p50'):.0f} | {value(name, 'p99'):.0f} "
               f"| {value(name, 'p99_share'):.3f} |")
-    there, away = (next(f for name, f in figures.items() if word in name) for word in ("there", "away"))
-    shares = sorted(a["p99"] / t["p99"] for a, t in zip(away, there))
-    print(f"\np99 with the receiver away to that with the receiver there: {statistics.median(shares):.3f} in the middle, "
-          f"{shares[len(shares) // 4]:.3f} to {shares[len(shares) * 3 // 4]:.3f} in the middle half of all rounds")
+    there, away = (statistics.quantiles(toggled[state], n=4) for state in ("there", "away"))
+    print(f"\nOne node whose receiver comes and goes, {len(toggled['there'])} seconds each: p99 {there[1]:.0f} us with it "
+          f"(middle half {there[0]:.0f} to {there[2]:.0f}), {away[1]:.0f} us without ({away[0]:.0f} to {away[2]:.0f}); "
+          f"ratio {away[1] / there[1]:.3f}")
 
 
 def main():

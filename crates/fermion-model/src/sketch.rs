@@ -8,12 +8,14 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 /// Buckets for each doubling: two to the power of the scale.
-const BUCKETS_A_DOUBLING: f64 = 32.0;
+pub const BUCKETS_A_DOUBLING: i16 = 32;
+/// The same to calculate with.
+const BUCKETS: f64 = BUCKETS_A_DOUBLING as f64;
 /// The scale of OpenTelemetry and the schema of Prometheus that these buckets have.
 pub const SCALE: i8 = 5;
 /// Indices outside are put into the first and the last bucket: 2^-24 (60 ns in seconds) and 2^40 (a terabyte).
-const INDEX_MIN: i16 = -24 * 32;
-const INDEX_MAX: i16 = 40 * 32;
+const INDEX_MIN: i16 = -24 * BUCKETS_A_DOUBLING;
+const INDEX_MAX: i16 = 40 * BUCKETS_A_DOUBLING;
 
 /// A distribution of values of at least zero, in whatever unit its owner says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,8 +41,8 @@ const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
 const EXPONENT_BIAS: i32 = 1023;
 
 /// The fractions of 2^(k/32) for k from 0 to 31: how far within its doubling a value lies is found by comparing.
-static STEPS: LazyLock<[u64; 32]> =
-    LazyLock::new(|| std::array::from_fn(|k| (k as f64 / BUCKETS_A_DOUBLING).exp2().to_bits() & FRACTION));
+static STEPS: LazyLock<[u64; BUCKETS_A_DOUBLING as usize]> =
+    LazyLock::new(|| std::array::from_fn(|k| (k as f64 / BUCKETS).exp2().to_bits() & FRACTION));
 
 /// The index of the bucket in which a value lies; none for zero, and for what is no number.
 pub fn index(value: f64) -> Option<i16> {
@@ -56,13 +58,14 @@ pub fn index(value: f64) -> Option<i16> {
         reason = "at most 32"
     )]
     let step = steps.partition_point(|step| *step < bits & FRACTION) as i32;
-    let bounded = (doubling * 32 + step - 1).clamp(INDEX_MIN.into(), INDEX_MAX.into());
+    let bounded =
+        (doubling * i32::from(BUCKETS_A_DOUBLING) + step - 1).clamp(INDEX_MIN.into(), INDEX_MAX.into());
     i16::try_from(bounded).ok()
 }
 
 /// The greatest value in a bucket.
 pub fn bound(index: i16) -> f64 {
-    (f64::from(index + 1) / BUCKETS_A_DOUBLING).exp2()
+    (f64::from(index + 1) / BUCKETS).exp2()
 }
 
 impl Sketch {
@@ -113,7 +116,7 @@ impl Sketch {
         for (&index, &times) in &self.buckets {
             below += times;
             if rank < below {
-                return Some(bound(index) * (-0.5 / BUCKETS_A_DOUBLING).exp2());
+                return Some(bound(index) * (-0.5 / BUCKETS).exp2());
             }
         }
         self.buckets.last_key_value().map(|(&index, _)| bound(index))

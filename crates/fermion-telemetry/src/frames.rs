@@ -13,6 +13,7 @@ use fermion_planner::judge::thinning::Thinning;
 use rustc_hash::FxHashMap;
 
 use crate::limits::{FRAME_SERIES_MAX, SHARDS_MAX};
+use crate::recorder::Recorder;
 use crate::release_metrics::thread_index;
 
 /// A release by the address of its name, which the entry holds, and the share of traffic.
@@ -22,6 +23,7 @@ type Key = (usize, Arm);
 struct Entry {
     served: Arc<Served>,
     series: FrameSeries,
+    duration: Recorder,
     faults: HashMap<&'static str, u64>,
 }
 
@@ -148,6 +150,7 @@ impl Entry {
                 arm,
                 ..FrameSeries::default()
             },
+            duration: Recorder::default(),
             faults: HashMap::new(),
         }
     }
@@ -180,7 +183,7 @@ impl Entry {
         ] {
             *sum = sum.saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }
-        series.duration.add(record.total.as_secs_f64(), 1);
+        self.duration.add(record.total.as_secs_f64());
         if let Some(value) = record.metric {
             let name = EXPERIMENT_METRIC.to_owned();
             series.custom.entry(name).or_default().add(value);
@@ -199,6 +202,7 @@ impl Entry {
             .into_iter()
             .map(|(code, count)| (code.to_owned(), count));
         self.series.faults = faults.collect();
+        self.duration.empty_into(&mut self.series.duration);
         (self.served, self.series)
     }
 }

@@ -109,7 +109,9 @@ impl Histogram {
     pub(crate) fn observe(&self, duration: Duration) {
         let nanos = nanos(duration);
         self.counts[bucket(nanos)].fetch_add(1, Relaxed);
-        self.sum_nanos.fetch_add(nanos, Relaxed);
+        if nanos > 0 {
+            self.sum_nanos.fetch_add(nanos, Relaxed);
+        }
     }
 
     pub(crate) fn sum_nanos(&self) -> u64 {

@@ -22,6 +22,7 @@ mod objectives;
 pub mod otlp;
 mod process;
 pub mod prometheus;
+mod recorder;
 pub mod reference;
 mod release_metrics;
 mod serving;

@@ -26,13 +26,16 @@ impl Seen {
             .and_then(|report| report.canary.as_ref())
             .filter(|canary| canary.release == document.canary);
         let settled = current.is_some();
+        // A node that has started anew, or has not heard yet, makes it ready again. What has come to nothing has a problem.
+        let is_coming = canary.map_or(!settled, |canary| canary.problem.is_none());
         Self {
             // Without the canary all traffic goes to the old release.
             weight: match canary {
                 None => settled.then_some(0),
                 Some(canary) => (settled && canary.epoch == document.state.epoch).then_some(canary.weight),
             },
-            canary_ready: canary.is_some_and(|canary| canary.ready),
+            canary_ready: canary.is_some_and(|canary| canary.ready)
+                || document.state.phase.serving() && is_coming,
             canary_failed: settled && canary.is_some_and(|canary| !canary.ready && canary.problem.is_some()),
             canary_running: canary.is_some() || !settled,
             stable_ready,

@@ -3,6 +3,7 @@
 //! never waits for the reader and, once a series is there, allocates nothing.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,6 +14,7 @@ use fermion_model::sketch::Sketch;
 use rustc_hash::FxHashMap;
 
 use crate::limits::{EXPORT_SERIES_MAX, SHARDS_MAX};
+use crate::recorder::Recorder;
 use crate::release_metrics::{BLAMES, CLASSES, blame_index, fault_index, thread_index};
 
 /// Methods that have a name of their own; every other one is `_OTHER`, as the conventions say.
@@ -76,41 +78,53 @@ pub(crate) struct Example {
 
 /// Requests of one kind.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Requests {
-    pub(crate) duration: Sketch,
+pub(crate) struct Requests<D = Sketch> {
+    pub(crate) duration: D,
     pub(crate) example: Option<Example>,
 }
 
 /// What is measured of a release whatever the kind of request.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Phases {
+pub(crate) struct Phases<D = Sketch> {
     pub(crate) requests: u64,
-    pub(crate) queue: Sketch,
-    pub(crate) first_byte: Sketch,
-    pub(crate) init: Sketch,
-    pub(crate) invoke: Sketch,
-    pub(crate) cpu: Sketch,
+    pub(crate) queue: D,
+    pub(crate) first_byte: D,
+    pub(crate) init: D,
+    pub(crate) invoke: D,
+    pub(crate) cpu: D,
     pub(crate) faults: [u64; Fault::ALL.len()],
 }
 
-impl Default for Phases {
+impl<D: Default> Default for Phases<D> {
     fn default() -> Self {
         Self {
             requests: 0,
-            queue: Sketch::default(),
-            first_byte: Sketch::default(),
-            init: Sketch::default(),
-            invoke: Sketch::default(),
-            cpu: Sketch::default(),
+            queue: D::default(),
+            first_byte: D::default(),
+            init: D::default(),
+            invoke: D::default(),
+            cpu: D::default(),
             faults: [0; Fault::ALL.len()],
         }
     }
 }
 
-impl Phases {
+impl<D> Phases<D> {
+    fn distributions(&mut self) -> [&mut D; 5] {
+        [
+            &mut self.queue,
+            &mut self.first_byte,
+            &mut self.init,
+            &mut self.invoke,
+            &mut self.cpu,
+        ]
+    }
+}
+
+impl Phases<Recorder> {
     fn add(&mut self, record: &RequestRecord) {
         self.requests += 1;
-        let add = |sketch: &mut Sketch, duration: Duration| sketch.add(duration.as_secs_f64(), 1);
+        let add = |recorder: &mut Recorder, duration: Duration| recorder.add(duration.as_secs_f64());
         add(&mut self.queue, record.queue);
         add(&mut self.first_byte, record.first_byte);
         if record.cold {
@@ -126,45 +140,23 @@ impl Phases {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        let pairs = self.sketches().into_iter().zip(other.sketches_read());
-        for (mine, theirs) in pairs {
-            mine.merge(theirs);
+    fn empty_into(&mut self, sum: &mut Phases) {
+        sum.requests += mem::take(&mut self.requests);
+        for (mine, all) in self.distributions().into_iter().zip(sum.distributions()) {
+            mine.empty_into(all);
         }
-        for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
-            *mine += theirs;
+        for (mine, all) in self.faults.iter_mut().zip(&mut sum.faults) {
+            *all += mem::take(mine);
         }
     }
-
-    fn sketches(&mut self) -> [&mut Sketch; 5] {
-        [
-            &mut self.queue,
-            &mut self.first_byte,
-            &mut self.init,
-            &mut self.invoke,
-            &mut self.cpu,
-        ]
-    }
-
-    fn sketches_read(&self) -> [&Sketch; 5] {
-        [&self.queue, &self.first_byte, &self.init, &self.invoke, &self.cpu]
-    }
-}
-
-/// Sets a distribution back to zero and keeps its buckets for the next interval.
-fn zero(sketch: &mut Sketch) {
-    sketch.zeros = 0;
-    sketch.sum = 0.0;
-    sketch.buckets.values_mut().for_each(|times| *times = 0);
 }
 
 #[derive(Debug)]
 struct Entry {
     /// Holds the name, so that its address belongs to nobody else.
     served: Arc<Served>,
-    phases: Phases,
-    kinds: FxHashMap<Kind, Requests>,
+    phases: Phases<Recorder>,
+    kinds: FxHashMap<Kind, Requests<Recorder>>,
 }
 
 /// One half of a shard, by the address of the release's name.
@@ -251,7 +243,7 @@ impl Meters {
         entry.phases.add(record);
         let seconds = record.total.as_secs_f64();
         let requests = entry.kinds.entry(Kind::of(record)).or_default();
-        requests.duration.add(seconds, 1);
+        requests.duration.add(seconds);
         if let Some(time) = kept {
             requests.example = Some(Example {
                 time,
@@ -272,7 +264,7 @@ impl Meters {
         let mut taken = Taken::default();
         for shard in &self.shards {
             let mut other = held(&shard.other);
-            std::mem::swap(&mut *held(&shard.active), &mut *other);
+            mem::swap(&mut *held(&shard.active), &mut *other);
             for (fault, count) in other.unrouted.drain() {
                 *taken.unrouted.entry(fault).or_default() += count;
             }
@@ -289,16 +281,12 @@ impl Meters {
 
 impl Entry {
     fn empty_into(&mut self, measured: &mut Measured) {
-        measured.phases.merge(&self.phases);
-        self.phases.requests = 0;
-        self.phases.faults = [0; Fault::ALL.len()];
-        self.phases.sketches().into_iter().for_each(zero);
-        self.kinds.retain(|_, requests| requests.duration.count() > 0);
+        self.phases.empty_into(&mut measured.phases);
+        self.kinds.retain(|_, requests| !requests.duration.is_empty());
         for (kind, requests) in &mut self.kinds {
             let sum = measured.kinds.entry(*kind).or_default();
-            sum.duration.merge(&requests.duration);
+            requests.duration.empty_into(&mut sum.duration);
             sum.example = requests.example.take().or(sum.example);
-            zero(&mut requests.duration);
         }
     }
 }

@@ -123,11 +123,7 @@ fn a_drain_waits_for_what_a_guest_does_behind_its_answer() {
 #[test]
 fn serving_threads_go_before_the_one_that_deploys() {
     let site = Site::new();
-    let up = Up::start_with(
-        &site,
-        &[&site.simple("quiet", "1.0.0", "p2-hello")],
-        &["--threads", "2"],
-    );
+    let up = Up::start(&site, &[&site.simple("quiet", "1.0.0", "p2-hello")]);
     hello(&up);
     // Whoever answers this has started the serving threads before.
     up.app("quiet");

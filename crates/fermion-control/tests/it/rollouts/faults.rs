@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use fermion_bus::Expect;
 use fermion_model::frame::frame_subject;
 use fermion_model::rollout::RolloutSpec;
 use serde_json::Value;
@@ -33,6 +34,16 @@ impl Platform {
         let now = self.now.fetch_add(60, Relaxed) + 60;
         self.bus.send(&frame_subject("local"), b"{}".to_vec());
         self.looked_at(now).await
+    }
+
+    /// What the node says of the app.
+    async fn report(&self) -> Value {
+        let read = self
+            .bus
+            .get_json::<Value>("status/local/default/a")
+            .await
+            .unwrap();
+        read.unwrap().1
     }
 
     /// A rollout that has come to this phase by good telemetry, or, on its way back, by bad one.
@@ -119,4 +130,45 @@ async fn a_bus_that_is_slow_for_ten_minutes_ends_a_step_that_cannot_begin() {
     platform.until("aborting no-progress", (0, 0), (200, 0)).await;
     drop(slow);
     platform.until("rolled-back no-progress", (0, 0), (200, 0)).await;
+}
+
+/// The process of a node ends and another one takes its place: it makes the canary ready again, as it does what serves, and
+/// no release is to blame.
+#[tokio::test]
+async fn a_node_that_starts_anew_is_no_reason_to_go_back() {
+    for phase in ["shifting", "baking", "promoting"] {
+        let platform = start().await;
+        platform.comes_into(phase).await;
+        let ready = platform.report().await;
+        let mut starting = ready.clone();
+        starting["canary"]["ready"] = false.into();
+        let put = |report| {
+            platform
+                .bus
+                .put_json("status/local/default/a", report, Expect::Any)
+        };
+        put(&starting).await.unwrap();
+        for _ in 0..3 {
+            let document = platform.second((0, 0), (200, 0)).await;
+            assert!(!phase_of(&document).contains("unready"), "{phase}: {document}");
+        }
+        put(&ready).await.unwrap();
+        platform.until("succeeded", (20, 0), (200, 0)).await;
+    }
+}
+
+/// But what it then says of it counts.
+#[tokio::test]
+async fn a_canary_that_is_lost_goes_back() {
+    let platform = start().await;
+    platform.comes_into("baking").await;
+    let mut lost = platform.report().await;
+    lost["canary"]["ready"] = false.into();
+    lost["canary"]["problem"] = serde_json::json!({"code": "COMPILE_LIMIT", "message": "not again"});
+    platform
+        .bus
+        .put_json("status/local/default/a", &lost, Expect::Any)
+        .await
+        .unwrap();
+    platform.until("rolled-back unready", (0, 0), (200, 0)).await;
 }
