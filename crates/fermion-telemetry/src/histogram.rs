@@ -1,4 +1,4 @@
-//! A histogram of durations whose observation is two atomic additions, and a request that stands for each bucket.
+//! A histogram of durations whose observation is at most two atomic additions, and a request that stands for each bucket.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};

@@ -74,8 +74,6 @@ pub const EXPORT_QUEUE_REQUESTS_MAX: usize = 2_048;
 pub const EXPORT_QUEUE_LINES_MAX: usize = 8_192;
 /// Series of requests of one thread between two exports; what is over is counted under the app `other`.
 pub const EXPORT_SERIES_MAX: usize = 4_000;
-/// Requests of one thread that are noted before they are added to their series: 6 KiB, a part of the nearest cache.
-pub const EXPORT_NOTES_MAX: usize = 32;
 /// Traces kept in a second because the request failed.
 pub const TRACES_ERROR_MAX: u32 = 100;
 /// Because it was slow.
