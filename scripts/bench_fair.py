@@ -65,10 +65,10 @@ def neighbours(options, work):
             server.load("open", 1, *targets)
             peak = Peak(server)
             peak.start()
-            # The noise has a process of its own: its work must not delay the quiet clients' clock.
+            # The noise has a process of its own, and the quiet clients go before it: its work must not delay their clock.
             loud = server.begin_load("open", options.seconds + 2, f"noisy:{noise[0]}:{noise[1]}:{noise[2]}") if noise else None
             time.sleep(1)
-            quiet = server.load("open", options.seconds, *targets)
+            quiet = server.load("open", options.seconds, *targets, first=True)
             cells = []
             for name, *_ in QUIET:
                 good = quiet[name]["outcomes"].get("200", NONE)

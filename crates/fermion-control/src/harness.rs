@@ -50,7 +50,7 @@ pub(crate) fn control(folder: &Path, hands: &Hands, receivers: Receivers) -> Con
             version: "1.2.3",
             commit: "",
         })),
-        traces: fermion_telemetry::Traces::new(&Default::default(), Arc::new(|| SystemTime::UNIX_EPOCH)),
+        traces: fermion_telemetry::Traces::new(&Default::default()),
         clock: Arc::new(clock),
         salt: Arc::new(|| Ok("5a".repeat(16))),
         receivers,

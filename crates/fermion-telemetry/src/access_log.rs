@@ -2,25 +2,25 @@
 //! which takes half the time that making each between two requests would.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use fermion_model::ReleaseNumber;
 use fermion_model::frame::Arm;
-use fermion_model::record::RequestRecord;
 use serde::Serialize;
 
+use crate::Error;
+use crate::intake::{Ended, Uncounted};
 use crate::limits::{ACCESS_GATHER, ACCESS_LINES_MAX};
-use crate::line_sink::{Destination, Gather, LineSink};
+use crate::line_sink::{Destination, Gather, LineQueue, LineSink};
 use crate::log_hub::push_hex;
 use crate::timestamp::rfc3339_bytes;
-use crate::{Clock, Error};
+
+/// Records on their way to the log.
+pub(crate) type Lines = LineQueue<Ended>;
 
 /// The access log.
 pub struct AccessLog {
-    sink: LineSink<(SystemTime, RequestRecord)>,
-    clock: Arc<dyn Clock>,
+    sink: LineSink<Ended>,
 }
 
 impl fmt::Debug for AccessLog {
@@ -36,35 +36,37 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened or the thread cannot be started.
-    pub fn open(destination: &Destination, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn open(destination: &Destination) -> Result<Self, Error> {
         let gather = Gather {
             lines_max: ACCESS_LINES_MAX,
             time: ACCESS_GATHER,
         };
         let sink = LineSink::open(destination, "access-log", gather, format)?;
-        Ok(Self { sink, clock })
+        Ok(Self { sink })
     }
 
     /// False if records need not be handed in.
     pub fn is_on(&self) -> bool {
-        self.sink.is_on()
+        self.sink.queue().is_on()
     }
 
-    /// Adds one record; where too many wait it is dropped.
-    pub fn write(&self, record: RequestRecord) {
-        if self.is_on() {
-            self.sink.write((self.clock.now(), record));
-        }
+    pub(crate) fn lines(&self) -> Lines {
+        self.sink.queue().clone()
+    }
+
+    /// Set by the intake whose records are written here.
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        self.sink.queue().uncounted()
     }
 
     /// Records dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.sink.dropped()
+        self.sink.queue().dropped()
     }
 
     /// A reader of [`AccessLog::dropped`] that outlives the log.
     pub fn dropped_reader(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
-        let counter = self.sink.dropped_counter();
+        let counter = self.sink.queue().dropped_counter();
         move || counter.load(Relaxed)
     }
 
@@ -93,14 +95,19 @@ fn hex_member(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
 
 /// One line; durations are microseconds. Keys and digits are written as they are: at tens of thousands of lines a second,
 /// serialising a structure would cost twice as much.
-fn format((time, record): &(SystemTime, RequestRecord), out: &mut Vec<u8>) {
+fn format(Ended { end, record }: &Ended, out: &mut Vec<u8>) {
     let served = record.served.as_deref();
     out.extend_from_slice(br#"{"time":""#);
-    out.extend_from_slice(&rfc3339_bytes(*time));
+    out.extend_from_slice(&rfc3339_bytes(*end));
     member(out, r#"","namespace":"#, &served.map(|served| &*served.namespace));
     member(out, r#","app":"#, &served.map(|served| &*served.app));
-    let release = served.map(|served| ReleaseNumber(served.release).to_string());
-    member(out, r#","release":"#, &release);
+    match served {
+        Some(served) => {
+            member(out, r#","release":"r"#, &served.release);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(br#","release":null"#),
+    }
     member(out, r#","method":"#, record.method.as_str());
     member(out, r#","path":"#, &record.path);
     member(out, r#","status":"#, &record.status);

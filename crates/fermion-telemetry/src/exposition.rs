@@ -110,7 +110,7 @@ impl Exposition {
             .map(|metrics| Row::of(metrics))
             .collect();
         let other = Row::of(self.releases.other());
-        if other.totals.phases[0].count() > 0 {
+        if other.totals.phases[0].histogram.count() > 0 {
             rows.push(other);
         }
         rows

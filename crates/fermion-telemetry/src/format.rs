@@ -113,8 +113,8 @@ impl Samples<'_> {
         let mut below = 0;
         for ((name, count), link) in BOUND_NAMES
             .into_iter()
-            .zip(snapshot.counts())
-            .zip(snapshot.links())
+            .zip(snapshot.histogram.counts())
+            .zip(snapshot.links)
         {
             below += count;
             labels.push(("le", name));
@@ -129,7 +129,7 @@ impl Samples<'_> {
             }
             labels.pop();
         }
-        self.sample("_sum", &labels, snapshot.sum_seconds());
+        self.sample("_sum", &labels, snapshot.histogram.sum_seconds());
         self.sample("_count", &labels, below);
     }
 

@@ -12,6 +12,7 @@ use fermion_model::record::{RequestRecord, Served};
 use fermion_planner::judge::thinning::Thinning;
 use rustc_hash::FxHashMap;
 
+use crate::intake::Uncounted;
 use crate::limits::{FRAME_SERIES_MAX, SHARDS_MAX};
 use crate::recorder::Recorder;
 use crate::release_metrics::thread_index;
@@ -45,6 +46,7 @@ pub struct Frames {
     now: AtomicU64,
     /// Who has failed lately. Only failures of callers who are known lock it.
     failed: Mutex<Thinning>,
+    uncounted: Uncounted,
 }
 
 /// What is taken out for one frame.
@@ -67,11 +69,17 @@ impl Default for Frames {
             unlisted_ever: AtomicU64::new(0),
             now: AtomicU64::new(0),
             failed: Mutex::default(),
+            uncounted: Uncounted::default(),
         }
     }
 }
 
 impl Frames {
+    /// Set by the intake whose requests are counted here.
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        &self.uncounted
+    }
+
     /// Takes in one request. What no app served is nobody's.
     pub fn observe(&self, record: &RequestRecord) {
         let Some(served) = &record.served else { return };
@@ -108,6 +116,7 @@ impl Frames {
     /// Everything since the last call. `now` is the time by a monotonic clock, whatever it counts from: failures until
     /// the next call are thinned by it.
     pub fn take(&self, now: Duration) -> Taken {
+        self.uncounted.count();
         self.now.store(now.as_secs(), Relaxed);
         let mut merged: HashMap<(Arc<Served>, Arm), FrameSeries> = HashMap::new();
         for shard in &self.shards {

@@ -1,7 +1,5 @@
-//! A histogram of durations whose observation is at most two atomic additions, and a request that stands for each bucket.
+//! A histogram of durations, and a request that stands for each bucket. Plain values: whoever shares one has the lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const MICRO: u64 = 1_000;
@@ -39,10 +37,10 @@ pub(crate) const BOUND_NAMES: [&str; BOUNDS.len() + 1] = [
 ];
 
 /// Counts by bucket, the last one without a bound, and the sum.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Histogram {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    sum_nanos: AtomicU64,
+    counts: [u64; BOUNDS.len() + 1],
+    sum_nanos: u64,
 }
 
 /// A request that stands for its bucket.
@@ -52,23 +50,31 @@ pub(crate) struct Link {
     pub(crate) seconds: f64,
 }
 
-/// One request for each bucket of a histogram. A request that comes to a bucket which has one since the last scrape costs
-/// one look at a flag.
+/// One request for each bucket of a histogram: the first since the last scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Links([LinkSlot; BOUNDS.len() + 1]);
 
 #[derive(Debug, Default)]
 struct LinkSlot {
-    is_new: AtomicBool,
-    link: Mutex<Option<Link>>,
+    is_new: bool,
+    link: Option<Link>,
 }
 
-/// The sum of several histograms, as it is written out.
+/// The sum of several histograms with the requests that stand for their buckets, as it is written out.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Snapshot {
-    counts: [u64; BOUNDS.len() + 1],
-    links: [Option<Link>; BOUNDS.len() + 1],
-    sum_nanos: u64,
+    pub(crate) histogram: Histogram,
+    /// In the order of [`BOUND_NAMES`].
+    pub(crate) links: [Option<Link>; BOUNDS.len() + 1],
+}
+
+impl From<Histogram> for Snapshot {
+    fn from(histogram: Histogram) -> Self {
+        Self {
+            histogram,
+            ..Self::default()
+        }
+    }
 }
 
 fn bucket(nanos: u64) -> usize {
@@ -80,55 +86,48 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Links {
-    pub(crate) fn observe(&self, duration: Duration, trace_id: [u8; 16]) {
+    pub(crate) fn observe(&mut self, duration: Duration, trace_id: [u8; 16]) {
         let nanos = nanos(duration);
-        let slot = &self.0[bucket(nanos)];
-        if !slot.is_new.load(Relaxed) {
-            let link = Link {
-                trace_id,
-                seconds: seconds(nanos),
+        let slot = &mut self.0[bucket(nanos)];
+        if !slot.is_new {
+            let seconds = seconds(nanos);
+            *slot = LinkSlot {
+                is_new: true,
+                link: Some(Link { trace_id, seconds }),
             };
-            *slot.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
-            slot.is_new.store(true, Relaxed);
         }
     }
 
     /// Those that are new go first; from now on, later ones take their place.
-    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        for (link, slot) in snapshot.links.iter_mut().zip(&self.0) {
-            let is_new = slot.is_new.swap(false, Relaxed);
-            if is_new || link.is_none() {
-                let mine = *slot.link.lock().unwrap_or_else(PoisonError::into_inner);
-                *link = mine.or(*link);
+    pub(crate) fn add_to(&mut self, links: &mut [Option<Link>; BOUNDS.len() + 1]) {
+        for (link, slot) in links.iter_mut().zip(&mut self.0) {
+            if std::mem::take(&mut slot.is_new) || link.is_none() {
+                *link = slot.link.or(*link);
             }
         }
     }
 }
 
 impl Histogram {
-    pub(crate) fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&mut self, duration: Duration) {
         let nanos = nanos(duration);
-        self.counts[bucket(nanos)].fetch_add(1, Relaxed);
-        if nanos > 0 {
-            self.sum_nanos.fetch_add(nanos, Relaxed);
+        self.counts[bucket(nanos)] += 1;
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
         }
+        self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
     }
 
     pub(crate) fn sum_nanos(&self) -> u64 {
-        self.sum_nanos.load(Relaxed)
-    }
-
-    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        for (sum, count) in snapshot.counts.iter_mut().zip(&self.counts) {
-            *sum += count.load(Relaxed);
-        }
-        snapshot.sum_nanos += self.sum_nanos.load(Relaxed);
-    }
-}
-
-impl Snapshot {
-    pub(crate) fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.sum_nanos
     }
 
     pub(crate) fn sum_seconds(&self) -> f64 {
@@ -138,11 +137,6 @@ impl Snapshot {
     /// The observations in each bucket alone, in the order of [`BOUND_NAMES`].
     pub(crate) fn counts(&self) -> [u64; BOUNDS.len() + 1] {
         self.counts
-    }
-
-    /// A request of each bucket, where one is known.
-    pub(crate) fn links(&self) -> [Option<Link>; BOUNDS.len() + 1] {
-        self.links
     }
 }
 
@@ -161,15 +155,13 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_its_bucket() {
-        let histogram = Histogram::default();
+        let mut histogram = Histogram::default();
         for nanos in [0, 5_000, 5_001, 10_000_000_000, 10_000_000_001] {
             histogram.observe(Duration::from_nanos(nanos));
         }
-        let mut snapshot = Snapshot::default();
-        histogram.add_to(&mut snapshot);
-        let counts = snapshot.counts();
+        let counts = histogram.counts();
         assert_eq!((counts[0], counts[1], counts[19], counts[20]), (2, 1, 1, 1));
-        assert_eq!(snapshot.count(), 5);
+        assert_eq!(histogram.count(), 5);
         assert!(BOUNDS.is_sorted());
         for (bound, name) in BOUNDS.into_iter().zip(BOUND_NAMES) {
             assert!(
@@ -181,22 +173,22 @@ mod tests {
 
     #[test]
     fn a_bucket_keeps_one_request_from_scrape_to_scrape() {
-        let links = Links::default();
-        let scrape = || {
+        let mut links = Links::default();
+        let scrape = |links: &mut Links| {
             let mut snapshot = Snapshot::default();
-            links.add_to(&mut snapshot);
-            snapshot.links()[7].map(|link| link.trace_id[0])
+            links.add_to(&mut snapshot.links);
+            snapshot.links[7].map(|link| link.trace_id[0])
         };
-        assert_eq!(scrape(), None);
+        assert_eq!(scrape(&mut links), None);
         for id in 1..=3 {
             links.observe(Duration::from_millis(1), [id; 16]);
         }
         assert_eq!(
-            (scrape(), scrape()),
+            (scrape(&mut links), scrape(&mut links)),
             (Some(1), Some(1)),
             "the first one stays while none follows"
         );
         links.observe(Duration::from_millis(1), [4; 16]);
-        assert_eq!(scrape(), Some(4));
+        assert_eq!(scrape(&mut links), Some(4));
     }
 }

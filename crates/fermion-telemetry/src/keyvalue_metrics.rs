@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::format::Encoder;
-use crate::histogram::{Histogram, Snapshot};
+use crate::histogram::Histogram;
 use crate::limits::STORES_MAX;
 use crate::reference;
 
@@ -45,14 +45,18 @@ impl StoreResult {
 #[derive(Debug, Default)]
 pub struct StoreMetrics {
     operations: [[AtomicU64; StoreResult::ALL.len()]; StoreOperation::ALL.len()],
-    durations: Histogram,
+    durations: Mutex<Histogram>,
 }
 
 impl StoreMetrics {
     /// Counts one operation.
     pub fn observe(&self, operation: StoreOperation, result: StoreResult, duration: Duration) {
         self.operations[operation as usize][result as usize].fetch_add(1, Relaxed);
-        self.durations.observe(duration);
+        self.durations().observe(duration);
+    }
+
+    fn durations(&self) -> MutexGuard<'_, Histogram> {
+        self.durations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,10 +112,8 @@ impl KeyValueMetrics {
         }
         let mut family = encoder.family(&reference::STORE_DURATION);
         for ([namespace, app, store], metrics) in &stores {
-            let mut snapshot = Snapshot::default();
-            metrics.durations.add_to(&mut snapshot);
             let labels = [("namespace", namespace.as_str()), ("app", app), ("store", store)];
-            family.histogram(&labels, &snapshot);
+            family.histogram(&labels, &metrics.durations().clone().into());
         }
     }
 }

@@ -18,6 +18,12 @@ pub const FRAME_SERIES_MAX: usize = 2_000;
 /// in any but a hostile platform, and the rest is in the metrics.
 pub const FRAME_UPSTREAMS_MAX: usize = 2_000;
 
+/// Requests of one thread that wait to be counted together: as many as fit into the processor's nearest cache beside what
+/// counting needs, and no request waits longer for them than for another request.
+pub const INTAKE_RECORDS: usize = 64;
+/// So many wait while somebody else has the last ones counted: a few milliseconds of a busy thread, 1 MiB.
+pub const INTAKE_RECORDS_MAX: usize = 2_048;
+
 /// Lines of the access log that wait to be written: about 4 MiB, and 40 ms at 200,000 requests a second.
 pub const ACCESS_LINES_MAX: usize = 8_192;
 /// Guests' lines that wait to be echoed.
@@ -25,9 +31,9 @@ pub const ECHO_LINES_MAX: usize = 4_096;
 /// How long lines of the access log gather unless they are [`WRITE_BATCH_LINES`]: nobody who reads a log notices, and a
 /// writer that is woken fifty times a second takes nothing from those who serve.
 pub const ACCESS_GATHER: Duration = Duration::from_millis(20);
-/// So many waiting lines wake the writer: they are still in the processor's cache, and no request waits longer for it than
-/// for another request.
-pub const WRITE_BATCH_LINES: usize = 128;
+/// So many waiting lines wake the writer: a few milliseconds of a busy thread, and no request waits longer for the writer than
+/// for some others.
+pub const WRITE_BATCH_LINES: usize = 512;
 /// How far a writer steps back behind the threads that serve (nice value): beside some that are never idle it still gets a
 /// quarter of a core, enough for half a million lines a second.
 pub const WRITER_NICENESS: i32 = 5;

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::Error;
+use crate::intake::Uncounted;
 use crate::limits::{WRITE_BATCH_BYTES, WRITE_BATCH_LINES};
 
 /// Where a log goes.
@@ -53,22 +54,31 @@ impl Destination {
 pub(crate) struct Gather {
     /// Lines that wait at most.
     pub(crate) lines_max: usize,
-    /// For how long the writer lets more lines come after the first, unless they are [`WRITE_BATCH_LINES`]: to wake it for
-    /// each would cost a busy serving thread more than the line does.
+    /// For how long the writer lets more lines come after the first, unless they are [`WRITE_BATCH_LINES`].
     pub(crate) time: Duration,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
     lines: Vec<T>,
+    /// There are lines that wait elsewhere.
+    is_called: bool,
+    /// The writer sleeps until it is woken. To wake one that looks by itself soon would cost a busy serving thread more than
+    /// the line does.
+    is_asleep: bool,
     is_closed: bool,
 }
 
 #[derive(Debug)]
 struct Shared<T> {
     waiting: Mutex<Waiting<T>>,
-    /// There is a first line, there are enough, or there will be no more.
+    /// The writer was asleep, there are enough lines, or there will be no more.
     come: Condvar,
+    lines_max: usize,
+    dropped: Arc<AtomicU64>,
+    is_on: bool,
+    /// Where lines wait that are not here yet.
+    uncounted: Uncounted,
 }
 
 impl<T> Shared<T> {
@@ -77,18 +87,92 @@ impl<T> Shared<T> {
     }
 }
 
-/// Lines of `T` on their way out. Dropping it writes what waits.
+/// Where lines of `T` wait to be written.
+#[derive(Debug)]
+pub(crate) struct LineQueue<T>(Arc<Shared<T>>);
+
+impl<T> Clone for LineQueue<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> LineQueue<T> {
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_on
+    }
+
+    /// Adds a line, unless too many wait.
+    pub(crate) fn push(&self, line: T) {
+        self.extend(1, |lines, _| lines.push(line));
+    }
+
+    /// Moves these lines to the end; those that have no place are dropped and counted.
+    pub(crate) fn append(&self, lines: &mut Vec<T>) {
+        let count = lines.len();
+        self.extend(count, |waiting, room| waiting.extend(lines.drain(..room)));
+        lines.clear();
+    }
+
+    /// `add` is told for how many of the lines there is room, if there is any.
+    fn extend(&self, count: usize, add: impl FnOnce(&mut Vec<T>, usize)) {
+        if !self.0.is_on || count == 0 {
+            return;
+        }
+        let mut waiting = self.0.held();
+        let before = waiting.lines.len();
+        let room = count.min(self.0.lines_max.saturating_sub(before));
+        if room > 0 {
+            add(&mut waiting.lines, room);
+        }
+        let after = waiting.lines.len();
+        let is_asleep = mem::take(&mut waiting.is_asleep);
+        drop(waiting);
+        if room < count {
+            self.0.dropped.fetch_add((count - room) as u64, Relaxed);
+        }
+        if is_asleep || (before < WRITE_BATCH_LINES && after >= WRITE_BATCH_LINES) {
+            self.0.come.notify_one();
+        }
+    }
+
+    /// Lines wait elsewhere: the writer will have them come here when some time has passed.
+    pub(crate) fn call(&self) {
+        if !self.0.is_on {
+            return;
+        }
+        let mut waiting = self.0.held();
+        waiting.is_called = true;
+        let is_asleep = mem::take(&mut waiting.is_asleep);
+        drop(waiting);
+        if is_asleep {
+            self.0.come.notify_one();
+        }
+    }
+
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        &self.0.uncounted
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped.load(Relaxed)
+    }
+
+    pub(crate) fn dropped_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.dropped)
+    }
+}
+
+/// A queue and the thread that empties it. Dropping it writes what waits.
 pub(crate) struct LineSink<T> {
-    shared: Arc<Shared<T>>,
-    lines_max: usize,
+    queue: LineQueue<T>,
     writer: Option<JoinHandle<()>>,
-    dropped: Arc<AtomicU64>,
 }
 
 impl<T> fmt::Debug for LineSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineSink")
-            .field("dropped", &self.dropped())
+            .field("dropped", &self.queue.dropped())
             .finish_non_exhaustive()
     }
 }
@@ -101,70 +185,43 @@ impl<T: Send + 'static> LineSink<T> {
         gather: Gather,
         format: fn(&T, &mut Vec<u8>),
     ) -> Result<Self, Error> {
-        let waiting = Waiting {
-            lines: Vec::new(),
-            is_closed: false,
-        };
-        let shared = Arc::new(Shared {
-            waiting: Mutex::new(waiting),
+        let out = destination.open()?;
+        let queue = LineQueue(Arc::new(Shared {
+            waiting: Mutex::new(Waiting {
+                lines: Vec::new(),
+                is_called: false,
+                is_asleep: false,
+                is_closed: false,
+            }),
             come: Condvar::new(),
-        });
-        let dropped = Arc::<AtomicU64>::default();
-        let writer = match destination.open()? {
-            None => None,
-            Some(out) => {
-                let (shared, dropped) = (Arc::clone(&shared), Arc::clone(&dropped));
-                let writer = thread::Builder::new()
-                    .name(name.to_owned())
-                    .spawn(move || write_all(&shared, gather.time, out, format, &dropped))
-                    .map_err(|source| Error::Thread { source })?;
-                Some(writer)
-            }
-        };
-        Ok(Self {
-            shared,
             lines_max: gather.lines_max,
-            writer,
-            dropped,
-        })
+            dropped: Arc::default(),
+            is_on: out.is_some(),
+            uncounted: Uncounted::default(),
+        }));
+        let spawn = |out: Box<dyn Write + Send>| {
+            let shared = Arc::clone(&queue.0);
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || write_all(&shared, gather.time, out, format))
+                .map_err(|source| Error::Thread { source })
+        };
+        let writer = out.map(spawn).transpose()?;
+        Ok(Self { queue, writer })
     }
 }
 
 impl<T> LineSink<T> {
-    pub(crate) fn is_on(&self) -> bool {
-        self.writer.is_some()
-    }
-
-    pub(crate) fn write(&self, line: T) {
-        if !self.is_on() {
-            return;
-        }
-        let mut waiting = self.shared.held();
-        let before = waiting.lines.len();
-        if before >= self.lines_max {
-            self.dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        waiting.lines.push(line);
-        drop(waiting);
-        if before == 0 || before + 1 == WRITE_BATCH_LINES {
-            self.shared.come.notify_one();
-        }
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
-    }
-
-    pub(crate) fn dropped_counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.dropped)
+    pub(crate) fn queue(&self) -> &LineQueue<T> {
+        &self.queue
     }
 }
 
 impl<T> Drop for LineSink<T> {
     fn drop(&mut self) {
-        self.shared.held().is_closed = true;
-        self.shared.come.notify_one();
+        let shared = &self.queue.0;
+        shared.held().is_closed = true;
+        shared.come.notify_one();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -173,45 +230,55 @@ impl<T> Drop for LineSink<T> {
     }
 }
 
-fn write_all<T>(
-    shared: &Shared<T>,
-    time: Duration,
-    mut out: impl Write,
-    format: fn(&T, &mut Vec<u8>),
-    dropped: &AtomicU64,
-) {
+fn write_all<T>(shared: &Shared<T>, time: Duration, mut out: impl Write, format: fn(&T, &mut Vec<u8>)) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(crate::limits::WRITER_NICENESS) {
         tracing::debug!(%error, "a log writer cannot step back behind those that serve");
     }
     let (mut lines, mut batch) = (Vec::new(), Vec::new());
+    let mut is_busy = false;
     loop {
-        let is_idle = |waiting: &mut Waiting<T>| waiting.lines.is_empty() && !waiting.is_closed;
-        let waiting = shared.come.wait_while(shared.held(), is_idle);
-        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = shared.held();
+        if !is_busy {
+            waiting.is_asleep = true;
+            let is_idle = |waiting: &mut Waiting<T>| {
+                waiting.lines.is_empty() && !waiting.is_called && !waiting.is_closed
+            };
+            let woken = shared.come.wait_while(waiting, is_idle);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            waiting.is_asleep = false;
+        }
         let are_few =
             |waiting: &mut Waiting<T>| waiting.lines.len() < WRITE_BATCH_LINES && !waiting.is_closed;
         let gathered = shared.come.wait_timeout_while(waiting, time, are_few);
         let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-        if waiting.lines.is_empty() {
-            return;
-        }
+        let is_last = waiting.is_closed;
         mem::swap(&mut waiting.lines, &mut lines);
+        // Before the others are made to come, for which there is room now: one that waits from here on calls again.
+        let are_more = mem::take(&mut waiting.is_called) || is_last;
         drop(waiting);
-        let (mut count, last) = (0, lines.len() - 1);
+        if are_more {
+            shared.uncounted.count();
+            lines.append(&mut shared.held().lines);
+        }
+        let (mut count, end) = (0, lines.len());
         for (number, line) in lines.iter().enumerate() {
             format(line, &mut batch);
             batch.push(b'\n');
             count += 1;
-            if number == last || batch.len() >= WRITE_BATCH_BYTES {
+            if number + 1 == end || batch.len() >= WRITE_BATCH_BYTES {
                 // A log that cannot be written must not end the process, and cannot be complained about in the log.
                 if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
-                    dropped.fetch_add(count, Relaxed);
+                    shared.dropped.fetch_add(count, Relaxed);
                 }
                 batch.clear();
                 count = 0;
             }
         }
+        if is_last && end == 0 {
+            return;
+        }
+        is_busy = end > 0;
         lines.clear();
         // What a burst or a slow destination needed is given back.
         lines.shrink_to(2 * WRITE_BATCH_LINES);

@@ -128,8 +128,11 @@ impl LogLine {
 /// Appends lower-case hex digits.
 pub(crate) fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.extend([byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    let start = text.len();
+    // Grows once, not for each byte: a line of the access log has forty of them.
+    text.resize(start + 2 * bytes.len(), 0);
+    for (digits, byte) in text[start..].chunks_exact_mut(2).zip(bytes) {
+        digits.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
     }
 }
 
@@ -308,7 +311,7 @@ impl LogHub {
                 Err(mpsc::error::TrySendError::Closed(_)) => false,
             }
         });
-        self.shared.echo.write(line);
+        self.shared.echo.queue().push(line);
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -370,6 +373,6 @@ impl LogHub {
 
     /// Lines lost to slow followers, a slow echo, or too many apps.
     pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Relaxed) + self.shared.echo.dropped()
+        self.shared.lost.load(Relaxed) + self.shared.echo.queue().dropped()
     }
 }

@@ -16,6 +16,7 @@ use crate::control_metrics::ControlMetrics;
 use crate::doors::Doors;
 use crate::exposition::Exposition;
 use crate::format::Format;
+use crate::intake::Uncounted;
 use crate::keyvalue_metrics::KeyValueMetrics;
 use crate::limits::RELEASES_MAX;
 use crate::objectives::ObjectiveReading;
@@ -37,6 +38,7 @@ pub struct BuildInfo<'a> {
 #[derive(Debug)]
 pub struct Telemetry {
     all: Exposition,
+    uncounted: Uncounted,
 }
 
 /// Whether whoever has the id of a request finds more of it than its numbers.
@@ -109,7 +111,13 @@ impl Telemetry {
         };
         Self {
             all: Exposition::new(releases, build),
+            uncounted: Uncounted::default(),
         }
+    }
+
+    /// Set by the intake whose requests are counted here.
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        &self.uncounted
     }
 
     /// Counts one request. `trace` says whether it may stand for others like it.
@@ -254,6 +262,7 @@ impl Telemetry {
 
     /// All metrics as text.
     pub fn render(&self, format: Format) -> String {
+        self.uncounted.count();
         let text = self.all.render(format);
         self.all.releases.forget_retired();
         text

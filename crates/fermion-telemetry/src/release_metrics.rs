@@ -1,9 +1,9 @@
-//! The counters of one release: sharded, so that serving threads do not share cache lines, and found by pointer, so
-//! that a request compares no strings.
+//! The counters of one release: sharded, so that a serving thread takes a lock that nobody else wants but a scraper, and
+//! found by pointer, so that a request compares no strings.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fermion_model::record::{RequestRecord, Served};
@@ -22,22 +22,34 @@ pub(crate) const PHASES: [&str; 4] = ["queue", "instantiate", "first_byte", "tot
 
 const FAULTS: usize = Fault::ALL.len();
 
+/// What is counted of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Counts<D> {
+    pub(crate) requests: [[u64; BLAMES.len()]; CLASSES.len()],
+    pub(crate) faults: [u64; FAULTS],
+    pub(crate) phases: [D; PHASES.len()],
+    pub(crate) cold: u64,
+    pub(crate) warm: u64,
+    pub(crate) cpu_nanos: u64,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// One release's counters, summed over the shards.
+pub(crate) type Totals = Counts<Snapshot>;
+
+#[derive(Debug, Default)]
+struct Share {
+    counts: Counts<Histogram>,
+    /// Of the last phase.
+    links: Links,
+}
+
 /// One thread's share; aligned to two cache lines, which neighbours are fetched in.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard {
-    requests: [[AtomicU64; BLAMES.len()]; CLASSES.len()],
-    faults: [AtomicU64; FAULTS],
-    phases: [Histogram; PHASES.len()],
-    /// Of the last phase.
-    links: Links,
-    cold: AtomicU64,
-    warm: AtomicU64,
-    cpu_nanos: AtomicU64,
-    memory_bytes_max: AtomicU64,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-}
+struct Shard(Mutex<Share>);
 
 const _: () = assert!(size_of::<Shard>() <= RELEASE_SHARD_BYTES_MAX);
 
@@ -71,20 +83,6 @@ impl fmt::Debug for ReleaseMetrics {
     }
 }
 
-/// One release's counters, summed over the shards.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) requests: [[u64; BLAMES.len()]; CLASSES.len()],
-    pub(crate) faults: [u64; FAULTS],
-    pub(crate) phases: [Snapshot; PHASES.len()],
-    pub(crate) cold: u64,
-    pub(crate) warm: u64,
-    pub(crate) cpu_nanos: u64,
-    pub(crate) memory_bytes_max: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-}
-
 thread_local! {
     /// Counts threads up, so that the first few, which serve, have shards of their own.
     static THREAD: usize = {
@@ -113,9 +111,32 @@ pub(crate) fn fault_index(fault: Fault) -> usize {
     fault as usize
 }
 
-fn count(counter: &AtomicU64, by: u64) {
-    if by > 0 {
-        counter.fetch_add(by, Relaxed);
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Shard {
+    fn held(&self) -> MutexGuard<'_, Share> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Totals {
+    fn add(&mut self, counts: &Counts<Histogram>) {
+        let each = counts.requests.as_flattened().iter().chain(&counts.faults);
+        let sums = self.requests.as_flattened_mut().iter_mut();
+        for (sum, count) in sums.chain(&mut self.faults).zip(each) {
+            *sum += count;
+        }
+        for (sum, histogram) in self.phases.iter_mut().zip(&counts.phases) {
+            sum.histogram.add(histogram);
+        }
+        self.cold += counts.cold;
+        self.warm += counts.warm;
+        self.cpu_nanos += counts.cpu_nanos;
+        self.memory_bytes_max = self.memory_bytes_max.max(counts.memory_bytes_max);
+        self.bytes_in += counts.bytes_in;
+        self.bytes_out += counts.bytes_out;
     }
 }
 
@@ -134,60 +155,39 @@ impl ReleaseMetrics {
 
     /// `is_found` says whether whoever has the request's id finds more of it: then it may stand for its bucket.
     pub(crate) fn observe(&self, record: &RequestRecord, is_found: bool) {
-        let shard = &self.shards[thread_index() % self.shards.len()];
+        let mut share = self.shards[thread_index() % self.shards.len()].held();
+        if is_found {
+            share.links.observe(record.total, record.trace_id);
+        }
+        let counts = &mut share.counts;
         let class = usize::from(record.status / 100).min(CLASSES.len() - 1);
-        count(&shard.requests[class][blame_index(record.blame())], 1);
+        counts.requests[class][blame_index(record.blame())] += 1;
         if let Some(fault) = record.fault {
-            count(&shard.faults[fault_index(fault)], 1);
+            counts.faults[fault_index(fault)] += 1;
         }
         let phases = [record.queue, record.instantiate, record.first_byte, record.total];
-        for (histogram, duration) in shard.phases.iter().zip(phases) {
+        for (histogram, duration) in counts.phases.iter_mut().zip(phases) {
             histogram.observe(duration);
         }
-        if is_found {
-            shard.links.observe(record.total, record.trace_id);
-        }
         if record.cold {
-            count(&shard.cold, 1);
+            counts.cold += 1;
         } else if record.instantiate > Duration::ZERO {
-            count(&shard.warm, 1);
+            counts.warm += 1;
         }
-        count(
-            &shard.cpu_nanos,
-            u64::try_from(record.cpu.as_nanos()).unwrap_or(u64::MAX),
-        );
-        // Read first: the greatest is known after a few requests, and a line that nobody writes is shared for nothing.
-        if record.memory_bytes > shard.memory_bytes_max.load(Relaxed) {
-            shard.memory_bytes_max.fetch_max(record.memory_bytes, Relaxed);
-        }
-        count(&shard.bytes_in, record.bytes_in);
-        count(&shard.bytes_out, record.bytes_out);
+        counts.cpu_nanos = counts.cpu_nanos.saturating_add(nanos(record.cpu));
+        counts.memory_bytes_max = counts.memory_bytes_max.max(record.memory_bytes);
+        counts.bytes_in += record.bytes_in;
+        counts.bytes_out += record.bytes_out;
     }
 
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for shard in &self.shards {
-            for (sums, counts) in totals.requests.iter_mut().zip(&shard.requests) {
-                for (sum, count) in sums.iter_mut().zip(counts) {
-                    *sum += count.load(Relaxed);
-                }
-            }
-            for (sum, count) in totals.faults.iter_mut().zip(&shard.faults) {
-                *sum += count.load(Relaxed);
-            }
-            for (sum, histogram) in totals.phases.iter_mut().zip(&shard.phases) {
-                histogram.add_to(sum);
-            }
+            let share = &mut *shard.held();
+            totals.add(&share.counts);
             if let Some(total) = totals.phases.last_mut() {
-                shard.links.add_to(total);
+                share.links.add_to(&mut total.links);
             }
-            totals.cold += shard.cold.load(Relaxed);
-            totals.warm += shard.warm.load(Relaxed);
-            totals.cpu_nanos += shard.cpu_nanos.load(Relaxed);
-            let memory_bytes = shard.memory_bytes_max.load(Relaxed);
-            totals.memory_bytes_max = totals.memory_bytes_max.max(memory_bytes);
-            totals.bytes_in += shard.bytes_in.load(Relaxed);
-            totals.bytes_out += shard.bytes_out.load(Relaxed);
         }
         totals
     }
@@ -239,7 +239,7 @@ mod tests {
     /// Nothing of a shard lies elsewhere: no number of requests makes it grow.
     #[test]
     fn a_series_takes_a_few_bytes_a_thread() {
-        let buckets = Snapshot::default().counts().len();
+        let buckets = Histogram::default().counts().len();
         let series = CLASSES.len() * BLAMES.len() + FAULTS + PHASES.len() * (buckets + 2) + 5;
         let bytes = size_of::<Shard>() / series;
         assert!(bytes <= 24, "{bytes} bytes for each of {series} series");

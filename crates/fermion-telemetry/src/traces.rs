@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use fermion_model::record::RequestRecord;
 
-use crate::Clock;
+use crate::intake::Uncounted;
 use crate::limits::{
     EXPORT_PATH_BYTES_MAX, TRACES_APP_BYTES_MAX, TRACES_APPS_MAX, TRACES_BYTES_MAX, TRACES_KEPT_A_SECOND_MAX,
     TRACES_OF_REASON_MAX, TRACES_STRIPES,
@@ -121,8 +121,8 @@ struct Shared {
     sampler: Sampler,
     /// By the release's address, so that no app's storm spends what others may.
     budgets: Box<[[Budget; Reason::ALL.len()]]>,
-    clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
+    uncounted: Uncounted,
 }
 
 /// The traces of one node. Clones share them.
@@ -137,12 +137,12 @@ impl fmt::Debug for Traces {
 
 impl Traces {
     /// Keeps nothing yet.
-    pub fn new(config: &TraceConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(config: &TraceConfig) -> Self {
         Self(Arc::new(Shared {
             sampler: Sampler::new(config),
             budgets: (0..TRACES_STRIPES).map(|_| Default::default()).collect(),
-            clock,
             kept: Mutex::default(),
+            uncounted: Uncounted::default(),
         }))
     }
 
@@ -150,12 +150,16 @@ impl Traces {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in one request. Reads a clock and copies only what is kept.
-    pub fn observe(&self, record: &RequestRecord) {
+    /// Set by the intake whose requests are counted here.
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        &self.0.uncounted
+    }
+
+    /// Takes in one request and when it ended. Copies only what is kept.
+    pub fn observe(&self, record: &RequestRecord, end: SystemTime) {
         let Some(reason) = self.0.sampler.reason(record, record.arm) else {
             return;
         };
-        let end = self.0.clock.now();
         let address = record
             .served
             .as_ref()
@@ -180,6 +184,7 @@ impl Traces {
 
     /// The newest first, at most so many: of one app, of one namespace, or of all.
     pub fn recent(&self, namespace: Option<&str>, app: Option<&str>, traces_max: usize) -> Vec<KeptTrace> {
+        self.0.uncounted.count();
         let kept = self.kept();
         let fits = |wanted: Option<&str>, found: &str| wanted.is_none_or(|wanted| wanted == found);
         let mut traces: Vec<KeptTrace> = kept
@@ -197,6 +202,7 @@ impl Traces {
     /// The requests of every trace whose id begins so, by trace, in the order in which they began: apps that call each
     /// other are in one trace.
     pub fn find(&self, id: &str) -> Vec<Vec<KeptTrace>> {
+        self.0.uncounted.count();
         let kept = self.kept();
         let mut found: HashMap<[u8; 16], Vec<KeptTrace>> = HashMap::new();
         let all = kept.apps.values().flat_map(|app| app.rings.iter().flatten());
@@ -217,23 +223,12 @@ impl Traces {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
     use std::time::{Duration, UNIX_EPOCH};
 
     use fermion_model::Fault;
     use fermion_model::record::Served;
 
     use super::*;
-
-    /// A clock that is told the time.
-    #[derive(Debug, Default)]
-    struct Hands(AtomicU64);
-
-    impl Clock for Hands {
-        fn now(&self) -> SystemTime {
-            UNIX_EPOCH + Duration::from_millis(self.0.load(SeqCst))
-        }
-    }
 
     fn record(served: &Arc<Served>, number: u64, fault: Option<Fault>) -> RequestRecord {
         let mut trace_id = [0; 16];
@@ -275,23 +270,21 @@ mod tests {
         })
     }
 
-    fn traces(share: f64) -> (Traces, Arc<Hands>) {
-        let hands = Arc::new(Hands::default());
-        let config = TraceConfig {
+    fn traces(share: f64) -> Traces {
+        Traces::new(&TraceConfig {
             slow: Duration::from_secs(1),
             share,
-        };
-        (Traces::new(&config, hands.clone()), hands)
+        })
     }
 
     #[test]
     fn what_is_worth_it_is_kept_and_found() {
-        let (traces, hands) = traces(0.0);
+        let traces = traces(0.0);
         let (tax, cart) = (app("tax"), app("cart"));
-        traces.observe(&record(&tax, 1, None));
-        for (number, served) in [(2, &tax), (3, &cart), (2, &cart)] {
-            hands.0.fetch_add(1_000, SeqCst);
-            traces.observe(&record(served, number, Some(Fault::GuestTrap)));
+        traces.observe(&record(&tax, 1, None), UNIX_EPOCH);
+        for (second, number, served) in [(1, 2, &tax), (2, 3, &cart), (3, 2, &cart)] {
+            let end = UNIX_EPOCH + Duration::from_secs(second);
+            traces.observe(&record(served, number, Some(Fault::GuestTrap)), end);
         }
         let all = traces.recent(None, None, 10);
         let ids: Vec<_> = all.iter().map(|trace| trace.record.trace_id[7]).collect();
@@ -313,17 +306,14 @@ mod tests {
 
     #[test]
     fn no_app_and_no_reason_takes_anothers_place_and_bytes_are_bounded() {
-        let (traces, hands) = traces(1.0);
+        let traces = traces(1.0);
         let (loud, quiet) = (app("loud"), app("quiet"));
-        traces.observe(&record(&quiet, 7, Some(Fault::GuestTrap)));
+        traces.observe(&record(&quiet, 7, Some(Fault::GuestTrap)), UNIX_EPOCH);
         for number in 0..20_000 {
             // A tenth of a second between two: within the budget.
-            hands.0.fetch_add(100, SeqCst);
-            traces.observe(&record(
-                &loud,
-                number,
-                (number % 5 == 0).then_some(Fault::GuestTrap),
-            ));
+            let end = UNIX_EPOCH + Duration::from_millis(100 * number);
+            let fault = (number % 5 == 0).then_some(Fault::GuestTrap);
+            traces.observe(&record(&loud, number, fault), end);
         }
         let kept = traces.kept();
         let bytes: usize = kept.apps.values().map(|app| app.bytes).sum();
@@ -342,8 +332,9 @@ mod tests {
             "the quiet one's is there"
         );
         for number in 0..TRACES_APPS_MAX + 5 {
-            hands.0.fetch_add(1_000, SeqCst);
-            traces.observe(&record(&app(&format!("a{number}")), 9, Some(Fault::GuestTrap)));
+            let end = UNIX_EPOCH + Duration::from_secs(3_000 + number as u64);
+            let app = app(&format!("a{number}"));
+            traces.observe(&record(&app, 9, Some(Fault::GuestTrap)), end);
         }
         assert_eq!(traces.kept().apps.len(), TRACES_APPS_MAX);
         assert!(traces.kept().bytes <= TRACES_BYTES_MAX);
@@ -351,10 +342,10 @@ mod tests {
 
     #[test]
     fn a_storm_costs_a_copy_only_so_often() {
-        let (traces, _) = traces(0.0);
+        let traces = traces(0.0);
         let storm = app("storm");
         for number in 0..1_000 {
-            traces.observe(&record(&storm, number, Some(Fault::GuestTrap)));
+            traces.observe(&record(&storm, number, Some(Fault::GuestTrap)), UNIX_EPOCH);
         }
         let kept = traces.recent(None, None, usize::MAX).len();
         assert_eq!(kept, TRACES_KEPT_A_SECOND_MAX as usize);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fermion_model::health::FrameUpstream;
@@ -83,7 +83,7 @@ impl CallResult {
 pub(crate) struct UpstreamRow {
     pub(crate) name: String,
     calls: [AtomicU64; CallResult::ALL.len()],
-    duration: Histogram,
+    durations: Mutex<Histogram>,
     pub(crate) new: AtomicU64,
     pub(crate) reused: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -105,7 +105,7 @@ impl UpstreamRow {
     fn take(&self) -> Option<FrameUpstream> {
         let now = Taken {
             calls: self.calls.each_ref().map(|count| count.load(Relaxed)),
-            nanos: self.duration.sum_nanos(),
+            nanos: self.durations().sum_nanos(),
             retries: self.retries.load(Relaxed),
         };
         let before = std::mem::replace(
@@ -135,10 +135,12 @@ impl UpstreamRow {
         CallResult::ALL.into_iter().zip(counts)
     }
 
+    fn durations(&self) -> MutexGuard<'_, Histogram> {
+        self.durations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn duration(&self) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        self.duration.add_to(&mut snapshot);
-        snapshot
+        self.durations().clone().into()
     }
 
     pub(crate) fn open(&self) -> u64 {
@@ -174,7 +176,7 @@ impl UpstreamMetrics {
     pub fn called(&self, rule: Option<usize>, result: CallResult, duration: Duration) {
         let row = self.row(rule);
         row.calls[result as usize].fetch_add(1, Relaxed);
-        row.duration.observe(duration);
+        row.durations().observe(duration);
     }
 
     /// A call got a connection.

@@ -7,11 +7,10 @@ use std::time::SystemTime;
 use anyhow::Result;
 use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
-use fermion_model::frame::Arm;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Destination, Export, Frames, HeavyReading, Telemetry, ThreadReading, Trace,
-    Traces,
+    AccessLog, BuildInfo, Clock, Counters, Destination, Export, Frames, HeavyReading, Intake, Telemetry,
+    ThreadReading, Traces,
 };
 
 /// The process's wall clock: its one home.
@@ -33,20 +32,22 @@ pub(crate) fn seconds_now() -> u64 {
 /// Metrics and access log of one process.
 pub(crate) struct Sink {
     pub(crate) telemetry: Arc<Telemetry>,
-    access: AccessLog,
-    /// None where nobody collects frames.
-    frames: Option<Arc<Frames>>,
-    /// None where nothing is exported.
-    export: Option<Arc<Export>>,
+    intake: Intake,
     /// False where nobody wants to know of requests.
     is_on: bool,
-    /// None where nobody asks for traces.
-    traces: Option<Traces>,
+}
+
+/// Who else wants to know of requests; nobody where they are `None`.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) frames: Option<Arc<Frames>>,
+    pub(crate) export: Option<Arc<Export>>,
+    pub(crate) traces: Option<Traces>,
 }
 
 impl Sink {
-    /// `access_log` is `off`, `stdout`, `stderr` or a file.
-    pub(crate) fn open(access_log: &str) -> Result<Self> {
+    /// `access_log` is `off`, `stdout`, `stderr` or a file. Where nobody `wants` requests, each is forgotten at once.
+    pub(crate) fn open(access_log: &str, wants: Option<Others>) -> Result<Self> {
         let destination = match access_log {
             "off" => Destination::Off,
             "stdout" => Destination::Stdout,
@@ -58,49 +59,35 @@ impl Sink {
             commit: option_env!("FERMION_COMMIT").unwrap_or(""),
         };
         let telemetry = Arc::new(Telemetry::new(build));
-        let access = AccessLog::open(&destination, Arc::new(WallClock))?;
+        let access = AccessLog::open(&destination)?;
         telemetry.watch_dropped_lines("access", access.dropped_reader());
-        Ok(Self {
-            telemetry,
-            access,
-            frames: None,
-            export: None,
-            is_on: true,
-            traces: None,
-        })
-    }
-
-    /// Forgets every request at once.
-    pub(crate) fn without_requests(self) -> Self {
-        Self { is_on: false, ..self }
-    }
-
-    /// Gathers frames of requests too.
-    pub(crate) fn with_frames(mut self, frames: Arc<Frames>) -> Self {
-        let counted = Arc::clone(&frames);
-        self.telemetry
-            .watch_overflow("frames", move || counted.unlisted());
-        self.frames = Some(frames);
-        self
-    }
-
-    /// Keeps traces of requests too.
-    pub(crate) fn with_traces(mut self, traces: Traces) -> Self {
-        self.traces = Some(traces);
-        self
-    }
-
-    /// Exports requests too, where there is a receiver.
-    pub(crate) fn with_export(mut self, export: Option<Arc<Export>>) -> Self {
+        let is_on = wants.is_some();
+        let Others {
+            frames,
+            export,
+            traces,
+        } = wants.unwrap_or_default();
+        if let Some(frames) = frames.clone() {
+            telemetry.watch_overflow("frames", move || frames.unlisted());
+        }
         if let Some(export) = &export {
             let counted = Arc::clone(export);
-            self.telemetry
-                .watch_overflow("otlp", move || counted.overflowed());
+            telemetry.watch_overflow("otlp", move || counted.overflowed());
             let export = Arc::clone(export);
-            self.telemetry.watch_export(move || export.reading());
+            telemetry.watch_export(move || export.reading());
         }
-        self.export = export;
-        self
+        let counters = Counters {
+            telemetry: telemetry.clone(),
+            frames,
+            export,
+            traces,
+        };
+        let intake = Intake::new(counters, access, Arc::new(WallClock));
+        Ok(Self {
+            telemetry,
+            intake,
+            is_on,
+        })
     }
 
     /// Reads the serving threads and the heavy guests at each scrape.
@@ -126,33 +113,20 @@ impl Sink {
         });
     }
 
-    /// Writes out what is still queued.
+    /// Counts what waits and writes out what is queued.
     pub(crate) fn close(self) {
-        self.access.close();
+        self.intake.close();
     }
 }
 
 impl Record for Sink {
     fn record(&self, record: RequestRecord) {
-        if !self.is_on {
-            return;
+        if self.is_on {
+            self.intake.add(record);
         }
-        // What is counted of an app is what its callers met.
-        if record.arm != Arm::Mirror {
-            let exported = self.export.as_ref().map(|export| export.observe(&record));
-            // Where no trace goes anywhere, the id leads to the logs.
-            self.telemetry.observe(&record, exported.unwrap_or(Trace::Found));
-        }
-        if let Some(frames) = &self.frames {
-            frames.observe(&record);
-        }
-        if let Some(traces) = self.traces.as_ref().filter(|_| record.arm != Arm::Mirror) {
-            traces.observe(&record);
-        }
-        self.access.write(record);
     }
 
     fn wants_path(&self) -> bool {
-        self.is_on && (self.access.is_on() || self.export.is_some() || self.traces.is_some())
+        self.is_on && self.intake.wants_path()
     }
 }

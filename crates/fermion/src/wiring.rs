@@ -26,7 +26,7 @@ use crate::export::{self, Exporting};
 use crate::frames::FrameSender;
 use crate::health::Health;
 use crate::process;
-use crate::sink::{Sink, WallClock};
+use crate::sink::{Others, Sink, WallClock};
 
 /// The node's name where there is only one.
 pub(crate) const LOCAL_NODE: &str = "local";
@@ -71,7 +71,7 @@ pub(crate) async fn build(arguments: &UpArgs) -> Result<Platform> {
     SigningKeys::load_or_create(&data.keys())?;
     let trust = Arc::new(TrustKeeper::open(&data.keys(), WallClock.now())?);
     let requests = Arc::new(Frames::default());
-    let traces = Traces::new(&arguments.export.traces(), Arc::new(WallClock));
+    let traces = Traces::new(&arguments.export.traces());
     let (sink, exporting) = sink(arguments, &data, &requests, &traces)?;
     let logs = guest_logs(&sink)?;
     let watched = Watched {
@@ -159,15 +159,12 @@ fn sink(
     traces: &Traces,
 ) -> Result<(Arc<Sink>, Exporting)> {
     let (export, exporting) = export::open(&arguments.export, data)?;
-    let mut sink = Sink::open(&arguments.access_log)?;
-    if arguments.telemetry == Switch::Off {
-        sink = sink.without_requests();
-    } else {
-        sink = sink
-            .with_frames(requests.clone())
-            .with_traces(traces.clone())
-            .with_export(export);
-    }
+    let wants = (arguments.telemetry == Switch::On).then(|| Others {
+        frames: Some(requests.clone()),
+        traces: Some(traces.clone()),
+        export,
+    });
+    let sink = Sink::open(&arguments.access_log, wants)?;
     Ok((Arc::new(sink), exporting))
 }
 

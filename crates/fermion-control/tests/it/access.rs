@@ -154,10 +154,7 @@ async fn only_loopback_is_listened_on() {
         count: Arc::new(|_| ()),
         logs: platform.logs.clone(),
         telemetry: crate::platform::telemetry(),
-        traces: fermion_telemetry::Traces::new(
-            &Default::default(),
-            Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
-        ),
+        traces: fermion_telemetry::Traces::new(&Default::default()),
         clock: Arc::new(|| std::time::SystemTime::UNIX_EPOCH),
         salt: Arc::new(|| Ok("5a".repeat(16))),
         receivers: fermion_control::Receivers::default(),

@@ -86,7 +86,7 @@ impl Platform {
             count: Arc::new(|_| ()),
             logs: logs.clone(),
             telemetry: telemetry(),
-            traces: fermion_telemetry::Traces::new(&Default::default(), Arc::new(|| SystemTime::UNIX_EPOCH)),
+            traces: fermion_telemetry::Traces::new(&Default::default()),
             clock: Arc::new(clock),
             salt: Arc::new(|| Ok("5a".repeat(16))),
             receivers: fermion_control::Receivers::open(folder.path()).unwrap(),

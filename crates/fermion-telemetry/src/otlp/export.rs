@@ -21,6 +21,7 @@ use super::receiver::{Protocol, Receiver};
 use super::sampler::{self, Sampler, TraceConfig};
 use super::sender::{Failures, Sender, SharedBuffer, with};
 use crate::buffer::{Batch, Buffer, BufferReading};
+use crate::intake::Uncounted;
 use crate::limits::EXPORT_QUEUE_REQUESTS_MAX;
 use crate::{Clock, DropReason, Error, Follower, LogLine, Signal, Trace};
 
@@ -65,6 +66,7 @@ pub struct Export {
     clock: Arc<dyn Clock>,
     buffer: Box<dyn Fn() -> BufferReading + Send + Sync>,
     failures: Failures,
+    uncounted: Uncounted,
 }
 
 impl fmt::Debug for Export {
@@ -76,13 +78,18 @@ impl fmt::Debug for Export {
 }
 
 impl Export {
-    /// Takes in one request, and says whether its trace is kept. Allocates for those, and waits for nothing.
-    pub fn observe(&self, record: &RequestRecord) -> Trace {
+    /// Set by the intake whose requests are counted here.
+    pub(crate) fn uncounted(&self) -> &Uncounted {
+        &self.uncounted
+    }
+
+    /// Takes in one request and when it ended, and says whether its trace is kept. Allocates for those, and waits for
+    /// nothing.
+    pub fn observe(&self, record: &RequestRecord, end: SystemTime) -> Trace {
         let Some(reason) = self.sampler.reason(record, record.arm) else {
             self.meters.observe(record, None);
             return Trace::Dropped;
         };
-        let end = self.clock.now();
         let second = sampler::second(end);
         let is_traced = self.sampler.keep(reason, second);
         let is_logged = sampler::is_failed(record) && self.sampler.log(second);
@@ -161,6 +168,7 @@ impl Exporter {
             clock,
             buffer: Box::new(buffer.reader()),
             failures: Failures::default(),
+            uncounted: Uncounted::default(),
         });
         let exporter = Self {
             export: Arc::clone(&export),
@@ -253,6 +261,7 @@ impl Collector {
     }
 
     async fn collect(&mut self, with_metrics: bool) {
+        self.export.uncounted.count();
         let mut seen = Vec::new();
         // No more than the queue holds, so that the rest of a flood waits for the next turn.
         while seen.len() < EXPORT_QUEUE_REQUESTS_MAX
@@ -260,6 +269,8 @@ impl Collector {
         {
             seen.push(one);
         }
+        // Each thread's came in the order in which they ended.
+        seen.sort_by_key(|seen| seen.end);
         let lines = self.lines.take_all();
         let lost_lines = self.lines.lost() - self.lines_lost;
         self.lines_lost += lost_lines;

@@ -5,19 +5,20 @@ use std::io::{BufRead, BufReader};
 use fermion_model::Fault;
 use fermion_telemetry::{AccessLog, Destination};
 
-use crate::{clock, record, served};
+use crate::{intake, record, served};
 
 #[test]
 fn a_line_says_everything_and_escapes_what_callers_chose() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
-    let log = AccessLog::open(&Destination::File(file.clone()), clock()).unwrap();
+    let log = AccessLog::open(&Destination::File(file.clone())).unwrap();
     assert!(log.is_on());
-    log.write(record(Some(&served("tax", 7))));
+    let log = intake(log);
+    log.add(record(Some(&served("tax", 7))));
     let mut refused = record(None);
     refused.path = "/\"\n\u{1b}[31m".to_owned();
     (refused.status, refused.fault, refused.detail) = (404, Some(Fault::NoRoute), "why".to_owned());
-    log.write(refused);
+    log.add(refused);
     log.close();
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -38,22 +39,26 @@ fn a_line_says_everything_and_escapes_what_callers_chose() {
 
 #[test]
 fn off_costs_nothing_and_a_bad_file_is_named() {
-    let off = AccessLog::open(&Destination::Off, clock()).unwrap();
+    let off = AccessLog::open(&Destination::Off).unwrap();
     assert!(!off.is_on());
-    off.write(record(None));
-    assert_eq!(off.dropped(), 0);
+    let dropped = off.dropped_reader();
+    let off = intake(off);
+    off.add(record(None));
+    off.close();
+    assert_eq!(dropped(), 0);
     let missing = Destination::File("/nowhere/at/all.log".into());
-    let error = AccessLog::open(&missing, clock()).unwrap_err().to_string();
+    let error = AccessLog::open(&missing).unwrap_err().to_string();
     assert!(error.contains("/nowhere/at/all.log"), "{error}");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_counted_and_ends_nothing() {
-    let log = AccessLog::open(&Destination::File("/dev/full".into()), clock()).unwrap();
+    let log = AccessLog::open(&Destination::File("/dev/full".into())).unwrap();
     let dropped = log.dropped_reader();
+    let log = intake(log);
     for _ in 0..10 {
-        log.write(record(None));
+        log.add(record(None));
     }
     log.close();
     assert_eq!(dropped(), 10);
@@ -76,10 +81,11 @@ fn a_slow_destination_loses_what_it_says_and_nothing_else() {
         let lines = BufReader::new(file).lines().map(Result::unwrap);
         lines.filter(|line| line.ends_with("\"}")).count() as u64
     });
-    let log = AccessLog::open(&Destination::File(pipe), clock()).unwrap();
+    let log = AccessLog::open(&Destination::File(pipe)).unwrap();
     let dropped = log.dropped_reader();
+    let log = intake(log);
     for _ in 0..LINES {
-        log.write(record(Some(&served("tax", 7))));
+        log.add(record(Some(&served("tax", 7))));
     }
     let before = dropped();
     assert!(before > 0, "thirty thousand lines have no place in eight");

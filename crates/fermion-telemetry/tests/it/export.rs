@@ -87,11 +87,11 @@ async fn requests_and_lines_arrive_as_three_signals_that_fit_together() {
     );
     let hub = LogHub::new(clock(), Echo::Off).unwrap();
     let lines = hub.follow_to_export();
-    export.observe(&trapped());
+    export.observe(&trapped(), clock().now());
     // Nothing is special about this one, and its trace id is not of the share.
     let mut plain = record(Some(&served("tax", 7)));
     plain.trace_id = [0; 16];
-    export.observe(&plain);
+    export.observe(&plain, clock().now());
     hub.guest(&served("tax", 7), [0xab; 16], [0xcd; 8])
         .write(Stream::Stderr, b"oh\n");
     let came = Came::default();
@@ -186,7 +186,7 @@ async fn what_nobody_takes_waits_for_the_next_start_and_queues_are_bounded() {
     let (export, exporter) = open(folder.path(), address, Duration::from_secs(3600));
     let hub = LogHub::new(clock(), Echo::Off).unwrap();
     for _ in 0..500 {
-        export.observe(&trapped());
+        export.observe(&trapped(), clock().now());
     }
     let stop = CancellationToken::new();
     stop.cancel();
@@ -246,7 +246,7 @@ async fn calls_of_a_request_are_spans_below_its_guest() {
     let mut record = trapped();
     record.calls = calls;
     record.instantiate = Duration::from_micros(5);
-    export.observe(&record);
+    export.observe(&record, clock().now());
     let came = Came::default();
     let stop = CancellationToken::new();
     stop.cancel();

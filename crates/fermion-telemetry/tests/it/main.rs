@@ -9,6 +9,7 @@ mod access_log;
 mod buffer;
 mod export;
 mod guest_log;
+mod intake;
 mod metrics;
 mod reference;
 
@@ -17,11 +18,29 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fermion_model::frame::Arm;
 use fermion_model::record::{RequestRecord, Served};
-use fermion_telemetry::Clock;
+use fermion_telemetry::{AccessLog, BuildInfo, Clock, Counters, Intake, Telemetry};
 
 /// 2026-11-21T00:00:00Z, always.
 fn clock() -> Arc<dyn Clock> {
     Arc::new(|| -> SystemTime { UNIX_EPOCH + Duration::from_secs(1_795_219_200) })
+}
+
+fn telemetry() -> Arc<Telemetry> {
+    Arc::new(Telemetry::new(BuildInfo {
+        version: "1",
+        commit: "",
+    }))
+}
+
+/// Requests that come in here are only counted and logged.
+fn intake(log: AccessLog) -> Intake {
+    let counters = Counters {
+        telemetry: telemetry(),
+        frames: None,
+        export: None,
+        traces: None,
+    };
+    Intake::new(counters, log, clock())
 }
 
 fn served(app: &str, release: u32) -> Arc<Served> {
