@@ -170,14 +170,14 @@ impl Intake {
         drop(waiting);
         match count {
             1 => gathered.lines.call(),
-            ..INTAKE_RECORDS => {}
             // Who reads meanwhile may have to wait for a processor: a serving thread waits for nobody who waits for one.
-            ..INTAKE_RECORDS_MAX => match shard.taken.try_lock() {
+            INTAKE_RECORDS..INTAKE_RECORDS_MAX => match shard.taken.try_lock() {
                 Ok(taken) => gathered.count_shard(shard, taken),
                 Err(TryLockError::Poisoned(poisoned)) => gathered.count_shard(shard, poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             },
-            _ => gathered.count_shard(shard, held(&shard.taken)),
+            INTAKE_RECORDS_MAX.. => gathered.count_shard(shard, held(&shard.taken)),
+            _ => {}
         }
     }
 
