@@ -59,12 +59,7 @@ impl AccessLog {
         self.sink.queue().uncounted()
     }
 
-    /// Records dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.sink.queue().dropped()
-    }
-
-    /// A reader of [`AccessLog::dropped`] that outlives the log.
+    /// Reads how many records have been dropped so far, also when the log is closed.
     pub fn dropped_reader(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let counter = self.sink.queue().dropped_counter();
         move || counter.load(Relaxed)

@@ -24,11 +24,9 @@ pub(crate) struct Ended {
     pub(crate) record: RequestRecord,
 }
 
-/// Who counts requests.
-#[derive(Debug)]
+/// Who counts requests beside the metrics.
+#[derive(Debug, Default)]
 pub struct Counters {
-    /// The metrics of this process.
-    pub telemetry: Arc<Telemetry>,
     /// None where nobody collects frames.
     pub frames: Option<Arc<Frames>>,
     /// None where nothing is exported.
@@ -49,6 +47,7 @@ struct Shard {
 /// What waits, and who counts it.
 pub(crate) struct Gathered {
     shards: Box<[Shard]>,
+    telemetry: Arc<Telemetry>,
     counters: Counters,
     lines: Lines,
 }
@@ -96,58 +95,83 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Counters {
-    fn count(&self, Ended { end, record }: &Ended) {
+impl Gathered {
+    fn count_one(&self, Ended { end, record }: &Ended) {
+        let Counters {
+            frames,
+            export,
+            traces,
+        } = &self.counters;
         // What is counted of an app is what its callers met.
         let is_copy = record.arm == Arm::Mirror;
         if !is_copy {
-            let exported = self.export.as_ref().map(|export| export.observe(record, *end));
+            let exported = export.as_ref().map(|export| export.observe(record, *end));
             // Where no trace goes anywhere, the id leads to the logs.
             self.telemetry.observe(record, exported.unwrap_or(Trace::Found));
         }
-        if let Some(frames) = &self.frames {
+        if let Some(frames) = frames {
             frames.observe(record);
         }
-        if let Some(traces) = self.traces.as_ref().filter(|_| !is_copy) {
+        if let Some(traces) = traces.as_ref().filter(|_| !is_copy) {
             traces.observe(record, *end);
         }
     }
 }
 
 impl Gathered {
+    /// Counts everything that waits.
     fn count(&self) {
-        for shard in &self.shards {
-            self.count_shard(shard, held(&shard.taken));
+        let mut taken: Vec<_> = self.shards.iter().map(|shard| held(&shard.taken)).collect();
+        {
+            // All at one moment: of two requests that followed each other, never the later one alone.
+            let waiting: Vec<_> = self.shards.iter().map(|shard| held(&shard.waiting)).collect();
+            for (taken, mut waiting) in taken.iter_mut().zip(waiting) {
+                take(taken, &mut waiting);
+            }
         }
+        taken.iter_mut().for_each(|taken| self.count_taken(taken));
     }
 
     fn count_shard(&self, shard: &Shard, mut taken: MutexGuard<'_, Vec<Ended>>) {
-        // Not empty only if somebody panicked while they were being counted.
-        taken.clear();
-        mem::swap(&mut *taken, &mut *held(&shard.waiting));
-        taken.iter().for_each(|ended| self.counters.count(ended));
-        self.lines.append(&mut taken);
+        take(&mut taken, &mut held(&shard.waiting));
+        self.count_taken(&mut taken);
+    }
+
+    fn count_taken(&self, taken: &mut Vec<Ended>) {
+        taken.iter().for_each(|ended| self.count_one(ended));
+        self.lines.append(taken);
     }
 }
 
+fn take(taken: &mut Vec<Ended>, waiting: &mut Vec<Ended>) {
+    // Not empty only if somebody panicked while they were being counted.
+    taken.clear();
+    mem::swap(taken, waiting);
+}
+
 impl Intake {
-    /// Nothing has come in yet. The readers of `counters` are told of what waits here.
-    pub fn new(counters: Counters, access: AccessLog, clock: Arc<dyn Clock>) -> Self {
+    /// Nothing has come in yet. Whoever counts is told of what waits here.
+    pub fn new(
+        telemetry: Arc<Telemetry>,
+        counters: Counters,
+        access: AccessLog,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let shards = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let gathered = Arc::new(Gathered {
             shards: (0..shards.clamp(1, SHARDS_MAX))
                 .map(|_| Shard::default())
                 .collect(),
+            telemetry,
             counters,
             lines: access.lines(),
         });
         let Counters {
-            telemetry,
             frames,
             export,
             traces,
         } = &gathered.counters;
-        let mut readers = vec![telemetry.uncounted(), access.uncounted()];
+        let mut readers = vec![gathered.telemetry.uncounted(), access.uncounted()];
         readers.extend(frames.as_ref().map(|frames| frames.uncounted()));
         readers.extend(export.as_ref().map(|export| export.uncounted()));
         readers.extend(traces.as_ref().map(Traces::uncounted));

@@ -1,4 +1,4 @@
-//! The metrics of one process: takes request records on the hot path without a lock or an allocation, and gives the
+//! The metrics of one process: takes request records under locks that only a scraper shares, without an allocation, and gives the
 //! text that a scraper reads. Cardinality is bounded: releases by number, everything else by construction.
 
 use std::collections::HashMap;

@@ -13,7 +13,7 @@ use fermion_providers::EmbeddedStores;
 use fermion_runtime::{
     Allocation, Compiler, CompilerConfig, Engines, Grants, KeyValueStores as _, Outbound, Program,
 };
-use fermion_telemetry::{Echo, LogHub};
+use fermion_telemetry::{Counters, Echo, LogHub};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::data;
 use crate::output;
 use crate::process;
 use crate::signals::Signals;
-use crate::sink::{Others, Sink, WallClock};
+use crate::sink::{Sink, WallClock};
 
 /// Serves until a signal, then drains.
 pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: ServeArgs, json: bool) -> Result<()> {
     drop(Server::bind(config.clone())?);
     let wasm = std::fs::read(&arguments.file)
         .with_context(|| format!("cannot read the component {}", arguments.file.display()))?;
-    let sink = Arc::new(Sink::open(&arguments.access_log, Some(Others::default()))?);
+    let sink = Arc::new(Sink::open(&arguments.access_log, Some(Counters::default()))?);
     let logs = LogHub::new(Arc::new(WallClock), Echo::Stderr)?;
     let engines = Arc::new(Engines::new()?);
     let bytes = wasm.len() as u64;

@@ -9,8 +9,7 @@ use fermion_gateway::{Bound, Record};
 use fermion_model::RequestRecord;
 use fermion_runtime::Engines;
 use fermion_telemetry::{
-    AccessLog, BuildInfo, Clock, Counters, Destination, Export, Frames, HeavyReading, Intake, Telemetry,
-    ThreadReading, Traces,
+    AccessLog, BuildInfo, Clock, Counters, Destination, HeavyReading, Intake, Telemetry, ThreadReading,
 };
 
 /// The process's wall clock: its one home.
@@ -37,17 +36,9 @@ pub(crate) struct Sink {
     is_on: bool,
 }
 
-/// Who else wants to know of requests; nobody where they are `None`.
-#[derive(Default)]
-pub(crate) struct Others {
-    pub(crate) frames: Option<Arc<Frames>>,
-    pub(crate) export: Option<Arc<Export>>,
-    pub(crate) traces: Option<Traces>,
-}
-
 impl Sink {
     /// `access_log` is `off`, `stdout`, `stderr` or a file. Where nobody `wants` requests, each is forgotten at once.
-    pub(crate) fn open(access_log: &str, wants: Option<Others>) -> Result<Self> {
+    pub(crate) fn open(access_log: &str, wants: Option<Counters>) -> Result<Self> {
         let destination = match access_log {
             "off" => Destination::Off,
             "stdout" => Destination::Stdout,
@@ -62,27 +53,17 @@ impl Sink {
         let access = AccessLog::open(&destination)?;
         telemetry.watch_dropped_lines("access", access.dropped_reader());
         let is_on = wants.is_some();
-        let Others {
-            frames,
-            export,
-            traces,
-        } = wants.unwrap_or_default();
-        if let Some(frames) = frames.clone() {
+        let counters = wants.unwrap_or_default();
+        if let Some(frames) = counters.frames.clone() {
             telemetry.watch_overflow("frames", move || frames.unlisted());
         }
-        if let Some(export) = &export {
+        if let Some(export) = &counters.export {
             let counted = Arc::clone(export);
             telemetry.watch_overflow("otlp", move || counted.overflowed());
             let export = Arc::clone(export);
             telemetry.watch_export(move || export.reading());
         }
-        let counters = Counters {
-            telemetry: telemetry.clone(),
-            frames,
-            export,
-            traces,
-        };
-        let intake = Intake::new(counters, access, Arc::new(WallClock));
+        let intake = Intake::new(telemetry.clone(), counters, access, Arc::new(WallClock));
         Ok(Self {
             telemetry,
             intake,

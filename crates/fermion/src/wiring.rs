@@ -16,7 +16,7 @@ use fermion_package::store::Store;
 use fermion_providers::EmbeddedStores;
 use fermion_registry::{Collector, Registry};
 use fermion_runtime::{Compiler, Engines};
-use fermion_telemetry::{CacheReading, Clock as _, Door, Echo, Frames, LogHub, Traces};
+use fermion_telemetry::{CacheReading, Clock as _, Counters, Door, Echo, Frames, LogHub, Traces};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Switch, UpArgs};
@@ -26,7 +26,7 @@ use crate::export::{self, Exporting};
 use crate::frames::FrameSender;
 use crate::health::Health;
 use crate::process;
-use crate::sink::{Others, Sink, WallClock};
+use crate::sink::{Sink, WallClock};
 
 /// The node's name where there is only one.
 pub(crate) const LOCAL_NODE: &str = "local";
@@ -159,7 +159,7 @@ fn sink(
     traces: &Traces,
 ) -> Result<(Arc<Sink>, Exporting)> {
     let (export, exporting) = export::open(&arguments.export, data)?;
-    let wants = (arguments.telemetry == Switch::On).then(|| Others {
+    let wants = (arguments.telemetry == Switch::On).then(|| Counters {
         frames: Some(requests.clone()),
         traces: Some(traces.clone()),
         export,

@@ -42,7 +42,6 @@ fn counted_at_once(count: usize) {
     let (telemetry, frames) = (telemetry(), Arc::new(Frames::default()));
     let traces = Traces::new(&TraceConfig::default());
     let counters = Counters {
-        telemetry: telemetry.clone(),
         frames: Some(frames.clone()),
         export: Some(export),
         traces: Some(traces.clone()),
@@ -54,7 +53,7 @@ fn counted_at_once(count: usize) {
         UNIX_EPOCH + minute * Duration::from_secs(60)
     };
     let log = AccessLog::open(&Destination::Off).unwrap();
-    let intake = Intake::new(counters, log, Arc::new(clock));
+    let intake = Intake::new(telemetry.clone(), counters, log, Arc::new(clock));
     let served = served("tax", 7);
     let fail = || {
         let mut trapped = record(Some(&served));
@@ -119,15 +118,9 @@ fn threads_that_come_in_together_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
     let telemetry = telemetry();
-    let counters = Counters {
-        telemetry: telemetry.clone(),
-        frames: None,
-        export: None,
-        traces: None,
-    };
     let log = AccessLog::open(&Destination::File(file.clone())).unwrap();
     let dropped = log.dropped_reader();
-    let intake = Intake::new(counters, log, clock());
+    let intake = Intake::new(telemetry.clone(), Counters::default(), log, clock());
     let served = served("tax", 7);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {

@@ -34,13 +34,7 @@ fn telemetry() -> Arc<Telemetry> {
 
 /// Requests that come in here are only counted and logged.
 fn intake(log: AccessLog) -> Intake {
-    let counters = Counters {
-        telemetry: telemetry(),
-        frames: None,
-        export: None,
-        traces: None,
-    };
-    Intake::new(counters, log, clock())
+    Intake::new(telemetry(), Counters::default(), log, clock())
 }
 
 fn served(app: &str, release: u32) -> Arc<Served> {
